@@ -1,0 +1,70 @@
+"""Ids: how they are made and how they are written.
+
+Trace ids are 128-bit integers laid out as 32 bits of Unix seconds, 32 zero bits
+and 64 random bits; span ids are random 64-bit integers, never 0.
+
+Source: spec/span-mapping.md §2, spec/propagation.md §4.4.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+from ._clock import SYSTEM_CLOCK, Clock
+
+__all__ = ["MASK_64", "IdSource", "format_span_id", "format_trace_id"]
+
+MASK_64 = (1 << 64) - 1
+
+
+def format_trace_id(trace_id: int) -> str:
+    """Return the id as 32 lower-case hexadecimal digits."""
+    return f"{trace_id:032x}"
+
+
+def format_span_id(span_id: int) -> str:
+    """Return the id as 16 lower-case hexadecimal digits."""
+    return f"{span_id:016x}"
+
+
+class IdSource:
+    """Random ids from a generator of its own, so that `random.seed()` in the application is harmless.
+
+    Args:
+        random_bits: Returns so many random bits; `None` seeds a generator from the system.
+        clock: Gives the seconds in the high half of a trace id.
+        trace_id_128_bit: `False` leaves the high half of new trace ids 0.
+    """
+
+    def __init__(
+        self,
+        random_bits: Callable[[int], int] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        trace_id_128_bit: bool = True,
+    ) -> None:
+        self._own = random.Random() if random_bits is None else None  # noqa: S311 - ids are no secrets
+        self._bits = random_bits if random_bits is not None else self._own.getrandbits  # type: ignore[union-attr]
+        self._clock = clock
+        self._long = trace_id_128_bit
+
+    def reseed(self) -> None:
+        """Seed anew from the system; a forked child must not repeat its parent's ids."""
+        if self._own is not None:
+            self._own.seed(os.urandom(32))
+
+    def span_id(self) -> int:
+        """Return a new span id in 1 … 2^64-1."""
+        while True:
+            value = self._bits(64)
+            if value:
+                return value
+
+    def trace_id(self) -> int:
+        """Return a new trace id in the layout of the module docstring."""
+        low = self.span_id()
+        if not self._long:
+            return low
+        return (self._clock.wall_ns() // 1_000_000_000 & 0xFFFFFFFF) << 96 | low

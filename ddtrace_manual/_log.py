@@ -1,0 +1,81 @@
+"""Loggers under one top name, and a limiter that keeps repeated failures to one line a minute.
+
+Names of loggers are `ddtrace_manual.<area>`. The library adds no handler by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+__all__ = ["LOGGER_NAME", "RateLimitedLogger", "get_logger"]
+
+LOGGER_NAME = "ddtrace_manual"
+
+
+def get_logger(area: str) -> logging.Logger:
+    """Return the logger of one area of the library, for example `export`."""
+    return logging.getLogger(f"{LOGGER_NAME}.{area}")
+
+
+class RateLimitedLogger:
+    """Logs at most one line per kind and interval; the next one says how many were skipped.
+
+    Thread-safe. At level DEBUG nothing is limited.
+
+    Args:
+        logger: Where lines go.
+        interval_s: Shortest time between two lines of one kind, in seconds; 0 is unlimited.
+    """
+
+    def __init__(self, logger: logging.Logger, interval_s: float = 60.0) -> None:
+        self._logger = logger
+        self.interval_s = interval_s
+        self._lock = threading.Lock()  # guards _last
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def log(self, level: int, kind: str, message: str, *args: object, exc_info: bool = False) -> None:
+        """Log `message % args` unless a line of this kind was logged less than the interval ago."""
+        try:
+            if not self._logger.isEnabledFor(level):
+                return
+            skipped = self._admit(kind)
+            if skipped is None:
+                return
+            if skipped:
+                message += " [%d skipped]"
+                args = (*args, skipped)
+            self._logger.log(level, message, *args, exc_info=exc_info)
+        except Exception:  # noqa: BLE001, S110 - a broken handler of the application must not break tracing
+            pass
+
+    def warning(self, kind: str, message: str, *args: object) -> None:
+        """`log` at WARNING."""
+        self.log(logging.WARNING, kind, message, *args)
+
+    def error(self, kind: str, message: str, *args: object, exc_info: bool = False) -> None:
+        """`log` at ERROR."""
+        self.log(logging.ERROR, kind, message, *args, exc_info=exc_info)
+
+    def clear(self, kind: str) -> int:
+        """Forget a kind whose fault ended; return how many of its lines were skipped since the last one."""
+        with self._lock:
+            return self._last.pop(kind, (0.0, 0))[1]
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+    def _admit(self, kind: str) -> int | None:
+        """Return the number of lines skipped before this one, or `None` to skip it too."""
+        if self.interval_s <= 0 or self._logger.isEnabledFor(logging.DEBUG):
+            return 0
+        now = time.monotonic()
+        with self._lock:
+            last = self._last.get(kind)
+            if last is not None and now - last[0] < self.interval_s:
+                self._last[kind] = (last[0], last[1] + 1)
+                return None
+            self._last[kind] = (now, 0)
+            return last[1] if last is not None else 0

@@ -1,0 +1,238 @@
+"""Value types that several parts share: what a trace carries, what a span recorded, what goes on the wire.
+
+    carrier → RemoteContext → SegmentRecord ← SpanRecord … → DDSpan → payload
+
+`SpanRecord` and `SegmentRecord` are plain data with class-level defaults: an instance holds only
+what differs from the default, which is what makes a span cheap, and lets the mapping and the
+sampler be tested without a tracer. The engine (`_tracing`) subclasses both and adds behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from opentelemetry.trace import SpanKind
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+__all__ = [
+    "AUTO_KEEP",
+    "AUTO_REJECT",
+    "MECHANISM_AGENT_RATE",
+    "MECHANISM_DEFAULT",
+    "MECHANISM_MANUAL",
+    "MECHANISM_REMOTE_DYNAMIC_RULE",
+    "MECHANISM_REMOTE_USER_RULE",
+    "MECHANISM_RULE",
+    "MECHANISM_SPAN_RULE",
+    "STATUS_ERROR",
+    "STATUS_OK",
+    "STATUS_UNSET",
+    "USER_KEEP",
+    "USER_REJECT",
+    "DDSpan",
+    "EventRecord",
+    "LinkRecord",
+    "PropagationState",
+    "RemoteContext",
+    "SegmentRecord",
+    "SpanRecord",
+]
+
+# Sampling priorities (spec/sampling.md §2). Keep iff > 0; other integers may arrive and are preserved.
+USER_REJECT = -1
+AUTO_REJECT = 0
+AUTO_KEEP = 1
+USER_KEEP = 2
+
+# Sampling mechanisms: `_dd.p.dm` is "-" followed by the number (spec/sampling.md §2).
+MECHANISM_DEFAULT = 0
+MECHANISM_AGENT_RATE = 1
+MECHANISM_RULE = 3
+MECHANISM_MANUAL = 4
+MECHANISM_SPAN_RULE = 8
+MECHANISM_REMOTE_USER_RULE = 11
+MECHANISM_REMOTE_DYNAMIC_RULE = 12
+
+# OpenTelemetry status codes, as the integers of `StatusCode`.
+STATUS_UNSET = 0
+STATUS_OK = 1
+STATUS_ERROR = 2
+
+
+class PropagationState:
+    """What travels with a trace besides its ids; shared by all spans of one local trace.
+
+    Mutable. Whoever changes fields of a segment holds that segment's lock.
+
+    Source: spec/propagation.md §1.1.
+    """
+
+    priority: int | None = None
+    """Sampling priority; `None` until known. Any integer survives pass-through."""
+    origin: str | None = None
+    """`x-datadog-origin`, for example `synthetics`."""
+    tags: dict[str, str] | None = None
+    """Propagated tags `_dd.p.*` in order of arrival, `_dd.p.dm` and `_dd.p.ksr` among them; never `_dd.p.tid`."""
+    members: tuple[tuple[str, str], ...] = ()
+    """tracestate members of other vendors, in order; `dd` and `ot` excluded."""
+    ot: tuple[tuple[str, str | None], ...] | None = None
+    """Items of the received `ot` member, sanitised, in order: (key, value), or (text, None) for one without colon."""
+    probability: tuple[float, bool] | None = None
+    """(rate, kept) of a local decision that was a probability decision; `ot` is computed from it on injection."""
+    threshold_cleared: bool = False
+    """A later decision was not probabilistic: `th` must not be written (spec/propagation.md §6.3)."""
+    propagation_error: str | None = None
+    """Value of `_dd.propagation_error`; the last error wins."""
+    parent_tag: str | None = None
+    """Value of `_dd.parent_id`: the last Datadog span id (`p` of the `dd` member), verbatim."""
+
+
+class RemoteContext(PropagationState):
+    """What an extraction found. One instance belongs to one request; nothing is shared between two.
+
+    Attributes:
+        trace_id: 128-bit, 0 = no trace found (links may still be there: behaviour `restart`).
+        span_id: 64-bit id of the calling span; 0 is legal (spec/propagation.md §4.5).
+        style: First style that gave a context, for example `datadog`; "" for none.
+        flags: W3C trace flags as received, or `None`.
+        links: Span links produced by the extraction, for the first span started from this context.
+        span_is_datadog: Whether `span_id` may be written as `p` when this context is injected as it is (§5.6).
+        segment: The local trace that was started from this context, once there is one; set by the engine.
+    """
+
+    segment: SegmentRecord | None = None
+
+    def __init__(  # noqa: PLR0913 - a value type; every argument but the ids has a default
+        self,
+        trace_id: int = 0,
+        span_id: int = 0,
+        *,
+        style: str = "",
+        flags: int | None = None,
+        links: tuple[LinkRecord, ...] = (),
+        span_is_datadog: bool = True,
+    ) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.style = style
+        self.flags = flags
+        self.links = links
+        self.span_is_datadog = span_is_datadog
+
+    def __repr__(self) -> str:
+        return (
+            f"RemoteContext(trace_id={self.trace_id:032x}, span_id={self.span_id:016x}, style={self.style!r}, "
+            f"priority={self.priority}, origin={self.origin!r}, tags={self.tags}, members={self.members}, ot={self.ot})"
+        )
+
+
+class SegmentRecord(PropagationState):
+    """One local trace: all spans of a trace that descend from one entry into this process.
+
+    The sampler writes `priority`, `tags`, `probability` and the `*_rate` fields; `map_chunk` reads all.
+    """
+
+    trace_id: int = 0
+    """128-bit trace id."""
+    local_root: SpanRecord | None = None
+    """First span of the segment; `None` after the segment has been exported (breaks a reference cycle)."""
+    decided: bool = False
+    """The priority is final; only a manual decision changes it."""
+    manual: bool = False
+    """A manual keep or drop decided."""
+    rule_rate: float | None = None
+    """`_dd.rule_psr`, on the local root."""
+    agent_rate: float | None = None
+    """`_dd.agent_psr`, on the local root."""
+    limit_rate: float | None = None
+    """`_dd.limit_psr`, on the local root."""
+    sent_spans: int = 0
+    """Spans of this segment already handed to the exporter, in earlier chunks."""
+
+
+class SpanRecord:
+    """What one span recorded, in OpenTelemetry's words.
+
+    The values are as the application gave them, copied where they were mutable; typing, renaming
+    and flattening happen in `_mapping`.
+    """
+
+    otel_name: str = ""
+    """Name of the OpenTelemetry span; resource name of last resort."""
+    operation_name: str | None = None
+    """Set iff the span was made by the Datadog-style facade: its operation name. An attribute `operation.name` wins."""
+    otel_kind: SpanKind = SpanKind.INTERNAL
+    span_id: int = 0
+    parent_id: int = 0
+    """Span id of the parent, local or remote; 0 = none."""
+    start_ns: int = 0
+    """Nanoseconds since the Unix epoch."""
+    end_ns: int | None = None
+    """`None` while the span is open."""
+    values: Mapping[str, Any] | None = None  # Any: attributes may be of any type, see spec/span-mapping.md §7
+    """Attributes in insertion order."""
+    event_records: list[EventRecord] | None = None
+    link_records: list[LinkRecord] | None = None
+    status: int = STATUS_UNSET
+    status_description: str | None = None
+    scope: InstrumentationScope | None = None
+    segment: SegmentRecord
+    local_parent: SpanRecord | None = None
+    """The parent when it lives in this process; `None` again once this span was mapped (no chains of old spans)."""
+    is_local_root: bool = False
+    """No local parent: the trace begins here or continues a remote one."""
+
+
+@dataclass(slots=True)
+class EventRecord:
+    """An event of a span."""
+
+    name: str
+    time_ns: int
+    """Nanoseconds since the Unix epoch."""
+    attributes: Mapping[str, Any] | None = None  # Any: as SpanRecord.values
+    dropped_attributes: int = 0
+
+
+@dataclass(slots=True)
+class LinkRecord:
+    """A link from a span to another."""
+
+    trace_id: int
+    """128-bit."""
+    span_id: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # Any: as SpanRecord.values
+    tracestate: str = ""
+    """W3C header text; kept as text because OpenTelemetry's `TraceState` rejects legal foreign lists."""
+    flags: int | None = None
+    """W3C trace flags (low byte only), or `None` when unknown."""
+    dropped_attributes: int = 0
+
+
+class DDSpan(TypedDict, total=False):
+    """A Datadog span: the v0.4 map, as the mapping makes it (spec/trace-export.md §8.1).
+
+    `service`, `name`, `resource`, `trace_id`, `span_id`, `start`, `duration`, `meta` and `metrics`
+    are always there; `parent_id`, `error`, `type` and the rest only when not empty.
+    `span_links` and `span_events` are in native form; encoders that need the text forms convert.
+    """
+
+    service: str
+    name: str
+    resource: str
+    type: str
+    trace_id: int
+    span_id: int
+    parent_id: int
+    start: int
+    duration: int
+    error: int
+    meta: dict[str, str]
+    metrics: dict[str, float]
+    meta_struct: dict[str, bytes]
+    span_links: list[dict[str, Any]]  # Any: mixed value types, see §8.1
+    span_events: list[dict[str, Any]]
