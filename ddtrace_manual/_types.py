@@ -1,0 +1,144 @@
+"""The span that users hold, and shared aliases."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from opentelemetry import trace
+from typing_extensions import TypedDict
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from ._model import PropagationState
+
+__all__ = ["InjectableSpan", "Kind", "LinkTarget", "ParentTarget", "Span", "SpanOptions", "Tags"]
+
+Tags = Mapping[str, Any]
+"""Tags by name. Any: values of every type are accepted, see spec/span-mapping.md §7."""
+
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+
+
+@runtime_checkable
+class InjectableSpan(Protocol):
+    """A local span whose trace can be written into headers."""
+
+    def propagation_state(self) -> tuple[int, int, PropagationState]:
+        """Return trace id, span id and the state to inject; makes the sampling decision final."""
+        ...
+
+
+class Span(trace.Span):
+    """An OpenTelemetry span with Datadog's vocabulary.
+
+    All methods of `opentelemetry.trace.Span` work. Calls after the end of the span are ignored.
+    Values of every type are accepted; what becomes of each is listed in `docs/reference/attributes.md`.
+    """
+
+    @abstractmethod
+    def set_tag(self, key: str, value: Any = None) -> None:  # Any: see Tags
+        """Set one tag; `None` removes it. `manual.keep` and `manual.drop` act at once."""
+
+    @abstractmethod
+    def get_tag(self, key: str) -> Any:  # Any: see Tags
+        """Return the value of a tag as it was set, or `None`."""
+
+    def set_tags(self, tags: Tags) -> None:
+        """Set several tags."""
+        for key, value in tags.items():
+            self.set_tag(key, value)
+
+    def set_metric(self, key: str, value: float | None) -> None:
+        """Set a numeric tag; the same store as `set_tag`."""
+        self.set_tag(key, value)
+
+    @abstractmethod
+    def set_error(
+        self,
+        exc: BaseException | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the field's standard term
+        message: str | None = None,
+        stack: str | None = None,
+    ) -> None:
+        """Mark the span as failed.
+
+        Args:
+            exc: The exception; without any argument the one being handled.
+            type: Overrides the exception's type, `error.type`.
+            message: Overrides its text, `error.message`.
+            stack: Overrides its traceback, `error.stack`.
+        """
+
+    @abstractmethod
+    def keep(self) -> None:
+        """Keep the whole trace: priority 2, mechanism manual. The last of `keep` and `drop` wins."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Drop the whole trace: priority -1, mechanism manual. The last of `keep` and `drop` wins."""
+
+    @property
+    @abstractmethod
+    def trace_id(self) -> int:
+        """128-bit trace id; 0 for a no-op span. Reading it decides nothing."""
+
+    @property
+    @abstractmethod
+    def service(self) -> str | None:
+        """Service set on this span or taken over from its parent; `None` for the configured one."""
+
+    @service.setter
+    def service(self, value: str | None) -> None: ...
+
+    @property
+    @abstractmethod
+    def resource(self) -> Any:  # Any: a str that is also the SDK's Resource on recording spans
+        """Resource name; default: the span's name. Assign a string to change it."""
+
+    @resource.setter
+    def resource(self, value: str | None) -> None: ...
+
+    @property
+    @abstractmethod
+    def span_type(self) -> str | None:
+        """Span type, for example `web` or `sql`; `None` when not set."""
+
+    @span_type.setter
+    def span_type(self, value: str | None) -> None: ...
+
+
+LinkTarget = Span | trace.Span | trace.SpanContext | trace.Link | Mapping[str, str]
+"""What a span can be linked to: a span, a span context, an OpenTelemetry link, or headers of a message."""
+
+ParentTarget = "Span | trace.Span | trace.SpanContext | Context"
+"""What can be given as a parent."""
+
+
+class SpanOptions(TypedDict, total=False):
+    """Options of `span`, `start_span` and, with some more, `traced`."""
+
+    service: str | None
+    """Service name; default: the parent's, else the configured one."""
+    resource: str | None
+    """Resource name; default: the operation name."""
+    span_type: str | None
+    """Product category, for example `web`, `sql`, `worker`."""
+    kind: Kind | None
+    """Role of the span; default `internal`."""
+    tags: Tags | None
+    links: Iterable[LinkTarget] | None
+    """Spans of other traces that this one relates to."""
+    measured: bool
+    """Whether statistics are computed for this span even when it is neither top-level nor a client call."""
+    new_trace: bool
+    """Start a new trace instead of a child; the current span becomes a link."""
+    parent: Any  # Any: ParentTarget; a forward reference cannot be resolved in a TypedDict at run time
+    """A span, span context or context to start under instead of the current one."""
+    ignore: tuple[type[BaseException], ...] | type[BaseException] | None
+    """Exceptions that leave the span unmarked."""
+    start_time_ns: int | None
+    """Start, in nanoseconds since the Unix epoch."""
