@@ -177,7 +177,7 @@ class SpanRecord:
     """Attributes in insertion order."""
     event_records: list[EventRecord] | None = None
     link_records: list[LinkRecord] | None = None
-    status: int = STATUS_UNSET
+    status_code: int = STATUS_UNSET
     status_description: str | None = None
     scope: InstrumentationScope | None = None
     segment: SegmentRecord
