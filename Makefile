@@ -1,0 +1,105 @@
+# Needs Python 3.10+ and make; everything else is installed by the targets, once, into .venv*.
+# `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+# The first Python from 3.10 on that can make virtual environments.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+
+BIN := .venv/bin
+# Test workers: one per core.
+JOBS ?= auto
+# Extra arguments for pytest, for example `make test ARGS="-k headers"`.
+ARGS ?=
+
+.PHONY: help install format lint typecheck imports test test-all cov bench profile demo integration examples docs all clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+install: .venv/.stamp  ## make .venv with the package and all development tools
+
+format: .venv/.stamp  ## rewrite the code in the project's format
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format .
+
+lint: .venv/.stamp  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: .venv/.stamp  ## mypy --strict and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+imports: .venv/.stamp  ## check that imports only point down
+	$(BIN)/lint-imports
+
+test: .venv/.stamp .venv-agent/.stamp  ## run all tests but the slow ones
+	$(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of this machine
+	@$(call need-python)
+	$(PYTHON) scripts/test_all.py -q -n $(JOBS) -m "not slow" $(ARGS)
+
+cov: .venv/.stamp .venv-agent/.stamp  ## all tests, with the branch coverage gate
+	rm -f .coverage .coverage.*
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+integration: .venv/.stamp .venv-agent/.stamp  ## only the tests with the real test agent and child processes
+	$(BIN)/pytest -n $(JOBS) -m integration $(ARGS)
+
+examples: .venv/.stamp  ## run the small examples
+	$(BIN)/pytest -q tests/test_docs.py -k example
+
+demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces read back and shown (KEEP=1 keeps the page up)
+	.venv-demo/bin/python examples/shop/demo.py $(if $(KEEP),--keep)
+
+# BENCH="ten-span inject" picks workloads, ROUNDS=3 shortens, CHECK=1 fails when a goal is missed.
+bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## measure against ddtrace and the OpenTelemetry SDK
+	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check)
+
+# BENCH=ten-span picks the workload.
+profile: .venv-bench-ours/.stamp  ## where our own time goes, by function
+	.venv-bench-ours/bin/python benchmarks/profile_ours.py $(BENCH)
+
+docs: .venv/.stamp  ## build the documentation into site/; a broken link fails
+	$(BIN)/mkdocs build --strict --quiet
+
+all: lint typecheck imports test docs  ## everything a change must pass
+
+clean:  ## remove what the targets made, environments included
+	rm -rf .venv .venv-* build dist site htmlcov .coverage .coverage.* .*_cache
+
+# One stamp per environment: complete, and newer than the requirements it was made from.
+.venv/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv --editable --extras yaml --group dev
+
+.venv-agent/.stamp:
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-agent --group agent
+
+.venv-demo/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-demo --editable --group demo
+
+.venv-bench-ours/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-bench-ours --editable
+
+.venv-bench-ddtrace/.stamp:
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-bench-ddtrace --group bench-ddtrace
+
+.venv-bench-otel/.stamp:
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-bench-otel --group bench-otel
+
+define need-python
+test -n "$(PYTHON)" || { echo "No Python 3.10 or newer with the venv module was found (Debian: apt install python3-venv)."; exit 1; }
+endef
