@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final, TypeGuard
 
-__all__ = ["KEEP_ALL", "Rate", "ServiceRates", "clamp_rate", "format_ksr", "is_number", "keeps", "knuth_hash"]
+__all__ = ["Rate", "ServiceRates", "clamp_rate", "format_ksr", "is_number", "keeps", "knuth_hash"]
 
 _MASK_64: Final = (1 << 64) - 1
 _KNUTH_FACTOR: Final = 1111111111111111111
@@ -88,9 +88,6 @@ class Rate:
 
     def __repr__(self) -> str:
         return f"Rate({self.ksr})"
-
-
-KEEP_ALL: Final = Rate(1.0)
 
 
 class ServiceRates:
