@@ -45,7 +45,13 @@ class RemoteConfigError(TracingError):
 
 
 class AgentError(TracingError):
-    """A request to the Datadog Agent failed."""
+    """A request to the Datadog Agent failed.
+
+    Attributes:
+        status: HTTP status code if an answer had begun, else 0.
+    """
+
+    status: int = 0
 
 
 class AgentConnectionError(AgentError):
@@ -59,7 +65,8 @@ class AgentTimeoutError(AgentError):
 class AgentResponseError(AgentError):
     """The Agent answered, but not with something usable.
 
-    Attributes:
+    Args:
+        message: What is wrong.
         status: HTTP status code, or 0 when the answer was not HTTP.
     """
 

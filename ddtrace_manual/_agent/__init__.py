@@ -1,0 +1,27 @@
+"""Talking to the Datadog Agent; the only owner of outgoing sockets."""
+
+from __future__ import annotations
+
+from .client import AgentClient, Outcome, SendResult
+from .headers import common_headers
+from .info import DEFAULT_SPAN_KINDS, AgentInfo, Features, choose_features, parse_info, stats_supported
+from .retry import RetryPolicy
+from .transport import Headers, RequestsTransport, Response, Transport
+
+__all__ = [
+    "DEFAULT_SPAN_KINDS",
+    "AgentClient",
+    "AgentInfo",
+    "Features",
+    "Headers",
+    "Outcome",
+    "RequestsTransport",
+    "Response",
+    "RetryPolicy",
+    "SendResult",
+    "Transport",
+    "choose_features",
+    "common_headers",
+    "parse_info",
+    "stats_supported",
+]

@@ -1,0 +1,225 @@
+"""What `RequestsTransport` does with `requests` and `urllib3`; importing this module imports them.
+
+An adapter is used without a `Session`, which would add proxies, netrc, cookies, redirects and hooks.
+`requests` bounds each read from the socket but not the sum of them, so the connections made here
+take their timeout from one deadline before every operation on the socket.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from requests import Request
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
+
+if TYPE_CHECKING:
+    from requests import Response as RequestsResponse
+    from typing_extensions import Buffer
+
+__all__ = ["Exchanger"]
+
+_READ_BYTES: Final = 1 << 16
+
+
+class _Deadline(threading.local):
+    """The end of the exchange that the current thread is in."""
+
+    expires_at = 0.0
+
+    def start(self, timeout_s: float) -> None:
+        self.expires_at = time.monotonic() + timeout_s
+
+    def remaining_s(self) -> float:
+        remaining = self.expires_at - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the whole exchange took too long")
+        return remaining
+
+
+_deadline: Final = _Deadline()
+
+
+class _DeadlineReader(io.RawIOBase):
+    """The receiving half of a socket."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        self._sock.settimeout(_deadline.remaining_s())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # Any: passed on
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+
+class _DeadlineMixin:
+    response_class: Any = _DeadlineResponse  # Any: declared differently by each version of the type stubs
+    host: str
+    port: int
+    sock: socket.socket | None
+
+    def _new_conn(self) -> socket.socket:
+        """Try the addresses of the host one after the other, all within the deadline."""
+        failure: OSError = OSError(f"{self.host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                _connect(sock, address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as exc:
+                failure = exc
+            else:
+                return sock
+        raise failure
+
+    def send(self, data: Any) -> None:  # Any: as declared by http.client
+        if self.sock is not None:
+            self.sock.settimeout(_deadline.remaining_s())
+        super().send(data)  # type: ignore[misc]  # provided by the class this is mixed into
+
+
+def _connect(sock: socket.socket, address: Any) -> None:  # Any: depends on the address family
+    try:
+        sock.settimeout(_deadline.remaining_s())
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+
+
+class _HTTPConnection(_DeadlineMixin, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_DeadlineMixin, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+def _unix_pool(path: str) -> type[HTTPConnectionPool]:
+    class _UnixConnection(_HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            if not hasattr(socket, "AF_UNIX"):
+                raise OSError("this platform has no Unix sockets")
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            _connect(sock, path)
+            return sock
+
+    class _UnixPool(HTTPConnectionPool):
+        ConnectionCls = _UnixConnection
+
+    return _UnixPool
+
+
+class Exchanger:
+    """Carries out exchanges over one pool of connections. Thread-safe; belongs to the process that made it.
+
+    Args:
+        unix_path: Socket to connect to whatever the URL says; `None` for TCP.
+        max_bytes: Longest response body accepted.
+    """
+
+    def __init__(self, unix_path: str | None, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._adapter = HTTPAdapter()
+        self._adapter.poolmanager.pool_classes_by_scheme = {
+            "http": _HTTPPool if unix_path is None else _unix_pool(unix_path),
+            "https": _HTTPSPool,
+        }
+
+    def exchange(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, header fields and body of the answer; errors as `Transport.request`."""
+        outer = sys.exc_info()[1]
+        status = 0
+        _deadline.start(timeout_s)
+        try:
+            request = Request(method, url, headers=dict(headers), data=body).prepare()
+            response = self._adapter.send(request, stream=True, timeout=timeout_s)
+            status = response.status_code
+            try:
+                return status, dict(response.headers), self._read(response)
+            finally:
+                response.close()
+        except AgentError:
+            raise
+        except Exception as exc:
+            raise _translated(exc, outer, status) from exc
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._adapter.close()
+
+    def _read(self, response: RequestsResponse) -> bytes:
+        pieces = []
+        length = 0
+        while piece := response.raw.read(_READ_BYTES, decode_content=False):
+            pieces.append(piece)
+            length += len(piece)
+            if length > self._max_bytes:
+                raise AgentResponseError(f"the answer is longer than {self._max_bytes} bytes", response.status_code)
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced) > length:
+            raise ConnectionResetError(f"the connection ended after {length} of {announced} bytes")
+        return b"".join(pieces)
+
+
+def _translated(exc: Exception, outer: BaseException | None, status: int) -> AgentError:
+    """Return what a third-party exception means; `outer` was being handled before and has nothing to do with it."""
+    error: AgentError = AgentConnectionError(_innermost_text(exc, outer))
+    for cause in _causes(exc, outer):
+        if isinstance(cause, TimeoutError):
+            error = AgentTimeoutError("no complete answer in time")
+            break
+        if isinstance(cause, http.client.HTTPException) and not isinstance(
+            cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)
+        ):
+            error = AgentResponseError(f"the answer is not HTTP: {type(cause).__name__}")
+            break
+    error.status = status
+    return error
+
+
+def _causes(exc: BaseException, outer: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    current: BaseException | None = exc
+    while current is not None and current is not outer and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    return chain
+
+
+def _innermost_text(exc: BaseException, outer: BaseException | None) -> str:
+    innermost = _causes(exc, outer)[-1]
+    return f"{type(innermost).__name__}: {innermost}"

@@ -1,0 +1,175 @@
+"""What the Agent says about itself, and which optional features follow from it.
+
+Source: spec/trace-export.md §9; spec/client-stats.md §1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ddtrace_manual.exceptions import AgentResponseError
+
+__all__ = ["DEFAULT_SPAN_KINDS", "AgentInfo", "Features", "choose_features", "parse_info", "stats_supported"]
+
+DEFAULT_SPAN_KINDS: Final = ("client", "server", "producer", "consumer")
+"""Span kinds that get statistics when the Agent names none."""
+_STATS_VERSION: Final = (7, 65, 0)
+_VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """The answer to `/info`; a field the Agent left out, or filled with rubbish, has its default."""
+
+    version: str = ""
+    git_commit: str = ""
+    endpoints: frozenset[str] = frozenset()
+    feature_flags: frozenset[str] = frozenset()
+    client_drop_p0s: bool = False
+    span_events: bool = False
+    span_meta_structs: bool = False
+    long_running_spans: bool = False
+    peer_tags: tuple[str, ...] = ()
+    span_kinds_stats_computed: tuple[str, ...] = ()
+    obfuscation_version: int = 0
+    obfuscation: Mapping[str, Any] | None = None  # Any: JSON, its parts are read by whoever obfuscates
+    filter_tags_require: tuple[str, ...] = ()
+    filter_tags_reject: tuple[str, ...] = ()
+    filter_tags_regex_require: tuple[str, ...] = ()
+    filter_tags_regex_reject: tuple[str, ...] = ()
+    ignore_resources: tuple[str, ...] = ()
+    evp_proxy_allowed_headers: tuple[str, ...] = ()
+    default_env: str = ""
+    statsd_port: int = 0
+    org_prop_marker: str = ""
+    container_tags_hash: str = ""
+    """Response header `Datadog-Container-Tags-Hash`."""
+    state_hash: str = ""
+    """Lower-case hexadecimal SHA-256 of the body; "" when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the tracer does with this Agent."""
+
+    trace_version: str = "v0.4"
+    """Format of trace payloads."""
+    native_events: bool = False
+    """Span events are sent as such, not as text."""
+    stats: bool = False
+    """Client-side statistics are on, and with them trace filters and the dropping of unsampled traces."""
+    peer_tags: tuple[str, ...] = ()
+    span_kinds: tuple[str, ...] = DEFAULT_SPAN_KINDS
+    """In lower case."""
+    big_resource: bool = False
+
+
+def parse_info(body: bytes, headers: Mapping[str, str] | None = None) -> AgentInfo:
+    """Read the answer to `/info`.
+
+    Args:
+        body: JSON text.
+        headers: Fields of the answer; names in any case if the mapping allows it.
+
+    Raises:
+        AgentResponseError: The body is not a JSON object.
+    """
+    try:
+        document: Any = json.loads(body)  # Any: nothing is known about the answer yet
+    except (ValueError, RecursionError) as exc:
+        raise AgentResponseError("/info is not JSON", 200) from exc
+    if not isinstance(document, dict):
+        raise AgentResponseError("/info is not a JSON object", 200)
+    config = _mapping(document.get("config"))
+    filter_tags = _mapping(document.get("filter_tags"))
+    filter_tags_regex = _mapping(document.get("filter_tags_regex"))
+    return AgentInfo(
+        version=_text(document.get("version")),
+        git_commit=_text(document.get("git_commit")),
+        endpoints=frozenset(_texts(document.get("endpoints"))),
+        feature_flags=frozenset(_texts(document.get("feature_flags"))),
+        client_drop_p0s=document.get("client_drop_p0s") is True,
+        span_events=document.get("span_events") is True,
+        span_meta_structs=document.get("span_meta_structs") is True,
+        long_running_spans=document.get("long_running_spans") is True,
+        peer_tags=_texts(document.get("peer_tags")),
+        span_kinds_stats_computed=_texts(document.get("span_kinds_stats_computed")),
+        obfuscation_version=_number(document.get("obfuscation_version")),
+        obfuscation=_mapping(config.get("obfuscation")) or None,
+        filter_tags_require=_texts(filter_tags.get("require")),
+        filter_tags_reject=_texts(filter_tags.get("reject")),
+        filter_tags_regex_require=_texts(filter_tags_regex.get("require")),
+        filter_tags_regex_reject=_texts(filter_tags_regex.get("reject")),
+        ignore_resources=_texts(document.get("ignore_resources")),
+        evp_proxy_allowed_headers=_texts(document.get("evp_proxy_allowed_headers")),
+        default_env=_text(config.get("default_env")),
+        statsd_port=_number(config.get("statsd_port")),
+        org_prop_marker=_text(document.get("org_prop_marker")),
+        container_tags_hash=(headers or {}).get("Datadog-Container-Tags-Hash", ""),
+        state_hash=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def stats_supported(info: AgentInfo, *, ignore_agent_version: bool = False) -> bool:
+    """Say whether this Agent may be sent client-side statistics.
+
+    Source: spec/client-stats.md §1.
+    """
+    if not info.client_drop_p0s or "/v0.6/stats" not in info.endpoints:
+        return False
+    if ignore_agent_version:
+        return True
+    match = _VERSION.match(info.version.strip())
+    return match is not None and tuple(int(part) for part in match.groups()) >= _STATS_VERSION
+
+
+def choose_features(
+    info: AgentInfo | None,
+    *,
+    trace_version: str = "v0.4",
+    native_events: bool | None = None,
+    stats_enabled: bool = True,
+    ignore_agent_version: bool = False,
+) -> Features:
+    """Decide what to do with an Agent.
+
+    Args:
+        info: `None` as long as nothing is known about it.
+        trace_version: The configured one: `v0.4`, `v0.5` or `v1.0`; the last needs an Agent that lists it.
+        native_events: Configured; `None` = as the Agent can. Never on `v0.5`.
+        stats_enabled: Whether client-side statistics are configured.
+        ignore_agent_version: Statistics also with Agents that are too old or of unknown version.
+    """
+    if trace_version == "v1.0" and (info is None or "/v1.0/traces" not in info.endpoints):
+        trace_version = "v0.4"
+    known = info if info is not None else AgentInfo()
+    wants_events = native_events if native_events is not None else known.span_events
+    return Features(
+        trace_version=trace_version,
+        native_events=wants_events and trace_version != "v0.5",
+        stats=stats_enabled and stats_supported(known, ignore_agent_version=ignore_agent_version),
+        peer_tags=known.peer_tags,
+        span_kinds=tuple(kind.lower() for kind in known.span_kinds_stats_computed) or DEFAULT_SPAN_KINDS,
+        big_resource="big_resource" in known.feature_flags,
+    )
+
+
+def _text(value: Any) -> str:  # Any: a JSON value, here and below
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,93 @@
+"""Span links and span events as JSON text in `meta`, for formats and Agents without the native fields.
+
+Source: spec/span-mapping.md §9 (links), §10.2 (events).
+Deviation: what would make the text longer than one tag may be is left out from the end, so that
+the text stays valid JSON instead of being cut in the middle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ddtrace_manual._model import DDSpan
+from ddtrace_manual._tags import EVENTS, SPAN_LINKS
+
+from .wire_text import MAX_STRING_CHARS
+
+__all__ = ["events_text", "links_text", "with_text_events", "with_text_links"]
+
+_FLAGS_KNOWN: Final = 1 << 31
+_SCALARS: Final = ("string_value", "bool_value", "int_value", "double_value")  # by native type number
+_ARRAY: Final = 4
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def events_text(events: Iterable[Mapping[str, Any]]) -> str:  # Any: native event fields
+    """Return native span events as the text of `meta["events"]`."""
+    return _bounded_array(_event(event) for event in events)
+
+
+def links_text(links: Iterable[Mapping[str, Any]]) -> str:  # Any: native link fields
+    """Return native span links as the text of `meta["_dd.span_links"]`."""
+    return _bounded_array(_link(link) for link in links)
+
+
+def with_text_events(dd_span: DDSpan) -> DDSpan:
+    """Return the span with its native events moved into `meta`; the argument stays as it is."""
+    moved = dd_span.copy()
+    events = moved.pop("span_events", None)
+    if events:
+        moved["meta"] = {**dd_span.get("meta", {}), EVENTS: events_text(events)}
+    return moved
+
+
+def with_text_links(dd_span: DDSpan) -> DDSpan:
+    """Return the span with its native links moved into `meta`; the argument stays as it is."""
+    moved = dd_span.copy()
+    links = moved.pop("span_links", None)
+    if links:
+        moved["meta"] = {**dd_span.get("meta", {}), SPAN_LINKS: links_text(links)}
+    return moved
+
+
+def _bounded_array(items: Iterable[Mapping[str, Any]]) -> str:
+    texts: list[str] = []
+    length = 1
+    for item in items:
+        text = _dumps(item)
+        length += len(text) + 1
+        if texts and length > MAX_STRING_CHARS:
+            break
+        texts.append(text)
+    return f"[{','.join(texts)}]"
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    form = {"name": event["name"], "time_unix_nano": event["time_unix_nano"]}
+    attributes = event.get("attributes")
+    if attributes:
+        form["attributes"] = {key: _plain(value) for key, value in attributes.items()}
+    return form
+
+
+def _plain(typed: Mapping[str, Any]) -> Any:  # Any: a JSON scalar or a list of them
+    if typed["type"] == _ARRAY:
+        return [_plain(value) for value in typed["array_value"]["values"]]
+    return typed[_SCALARS[typed["type"]]]
+
+
+def _link(link: Mapping[str, Any]) -> dict[str, Any]:
+    form: dict[str, Any] = {
+        "trace_id": f"{link.get('trace_id_high', 0):016x}{link['trace_id']:016x}",
+        "span_id": f"{link['span_id']:016x}",
+    }
+    if link.get("attributes"):
+        form["attributes"] = dict(sorted(link["attributes"].items()))
+    if link.get("tracestate"):
+        form["tracestate"] = link["tracestate"]
+    if link.get("flags"):
+        form["flags"] = link["flags"] & ~_FLAGS_KNOWN
+    return form
