@@ -1,0 +1,265 @@
+"""Counts spans in time buckets, with bounds on how many different groups a bucket may hold.
+
+Source: spec/client-stats.md §4, §5.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ddtrace_manual._encoding.sketch import LatencySketch
+
+from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._log import get_logger
+
+from .aggregation import (
+    BLOCKED,
+    BLOCKED_ADDITIONAL_TAGS,
+    BLOCKED_PEER_TAGS,
+    OVERFLOW_KEY,
+    AggregationKey,
+    AggregationRules,
+    PlainKey,
+    is_eligible,
+    is_top_level,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ddtrace_manual._model import DDSpan
+
+__all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group", "Sketch"]
+
+_logger = get_logger("stats")
+
+BUCKET_NS: Final = 10_000_000_000
+_BUCKETS_MAX: Final = 64  # normally three or four; more only when spans end in the future
+
+
+class Sketch(Protocol):
+    """A distribution of durations."""
+
+    def add(self, value: int, /) -> None:
+        """Count one duration in nanoseconds."""
+
+    def to_bytes(self) -> bytes:
+        """Return the encoded form."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class CardinalityLimits:
+    """Most different values in one bucket; what comes later is counted under `tracer_blocked_value`.
+
+    Source: spec/client-stats.md §5.
+    """
+
+    keys: int = 7000
+    resources: int = 1024
+    http_endpoints: int = 512
+    peer_tags: int = 512
+    additional_tags: int = 100
+
+    def __post_init__(self) -> None:
+        fields = (self.resources, self.http_endpoints, self.peer_tags, self.additional_tags)
+        if min(self.keys, *fields) <= 0 or max(fields) >= self.keys:
+            _logger.warning("Cardinality limits of statistics are 0, or not below the limit of whole keys: %s", self)
+
+
+class Group:
+    """The counters of one aggregation key in one bucket.
+
+    Attributes:
+        hits: Spans.
+        errors: Spans with an error.
+        top_level_hits: Top-level spans.
+        duration_ns: Sum of all durations.
+        ok: Durations of spans without error; `None` while there are none.
+        error: Durations of spans with error; `None` while there are none.
+    """
+
+    __slots__ = ("duration_ns", "error", "errors", "hits", "ok", "top_level_hits")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.errors = 0
+        self.top_level_hits = 0
+        self.duration_ns = 0
+        self.ok: Sketch | None = None
+        self.error: Sketch | None = None
+
+
+class Bucket:
+    """All groups of spans that ended within one span of time.
+
+    Attributes:
+        start_ns: Begin, Unix nanoseconds, a multiple of the length.
+        groups: Counters by aggregation key.
+    """
+
+    __slots__ = ("_additional_tags", "_http_endpoints", "_peer_tags", "_resources", "groups", "start_ns")
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self.groups: dict[PlainKey, Group] = {}
+        self._resources: set[object] = set()
+        self._http_endpoints: set[object] = set()
+        self._peer_tags: set[object] = set()
+        self._additional_tags: set[object] = set()
+
+    def admit(self, plain_key: PlainKey, limits: CardinalityLimits, collapsed: dict[str, int]) -> Group:
+        """Return the group for a key that has none yet, which may be another key's.
+
+        First each limited field, then the whole key: so a flood of one field does not push out the others.
+        """
+        key = AggregationKey(*plain_key)
+        changes: dict[str, object] = {}
+        if not _fits(self._resources, key.resource_name, limits.resources):
+            changes["resource_name"] = BLOCKED
+            _count(collapsed, "resource")
+        if not _fits(self._http_endpoints, key.http_endpoint, limits.http_endpoints):
+            changes["http_endpoint"] = BLOCKED
+            _count(collapsed, "http_endpoint")
+        if not _fits(self._peer_tags, key.peer_tags, limits.peer_tags):
+            changes["peer_tags"] = BLOCKED_PEER_TAGS
+            _count(collapsed, "peer_tags")
+        if not _fits(self._additional_tags, key.additional_tags, limits.additional_tags):
+            changes["additional_tags"] = BLOCKED_ADDITIONAL_TAGS
+            _count(collapsed, "additional_metric_tags")
+        if changes:
+            key = key._replace(**changes)  # type: ignore[arg-type]
+        group = self.groups.get(key)
+        if group is None and len(self.groups) >= limits.keys:
+            _count(collapsed, "whole_key")
+            key = OVERFLOW_KEY
+            group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group()
+        return group
+
+
+class Concentrator:
+    """Aggregates the finished spans of the process until they are flushed.
+
+    Thread-safe. `add_chunk` runs on the export worker.
+
+    Args:
+        rules: Which spans count and how they are grouped.
+        limits: Bounds per bucket.
+        clock: Source of wall time.
+        bucket_ns: Length of a bucket in nanoseconds.
+        new_sketch: Makes an empty sketch.
+    """
+
+    def __init__(
+        self,
+        rules: AggregationRules | None = None,
+        limits: CardinalityLimits | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        bucket_ns: int = BUCKET_NS,
+        new_sketch: Callable[[], Sketch] = LatencySketch,
+    ) -> None:
+        self.rules = rules if rules is not None else AggregationRules()
+        """Replace it to follow a changed `/info`; takes effect with the next chunk."""
+        self.bucket_ns = bucket_ns
+        self._limits = limits if limits is not None else CardinalityLimits()
+        self._clock = clock
+        self._new_sketch = new_sketch
+        self._lock = threading.Lock()  # guards everything below
+        self._buckets: dict[int, Bucket] = {}
+        self._oldest_ns = self._align(clock.wall_ns())
+        self._collapsed: dict[str, int] = {}
+
+    def add_chunk(self, chunk: Sequence[DDSpan]) -> None:
+        """Count the eligible spans of a chunk; call it before anything of the chunk is dropped."""
+        rules = self.rules
+        kinds = rules.span_kinds
+        with self._lock:
+            for span in chunk:
+                top_level = is_top_level(span["metrics"])
+                if is_eligible(span, kinds, top_level=top_level):
+                    self._add(span, rules.key(span, top_level=top_level), top_level=top_level)
+
+    def flush(self, *, force: bool = False) -> list[Bucket]:
+        """Take out the buckets that are closed, or all of them, oldest first.
+
+        Args:
+            force: The open buckets too; spans that end in them later make buckets with the same start.
+        """
+        with self._lock:
+            now = self._clock.wall_ns()
+            current = self._align(now)
+            if force:
+                taken, self._buckets = self._buckets, {}
+                self._oldest_ns = current
+            else:
+                limit = now - 2 * self.bucket_ns
+                taken = {start: bucket for start, bucket in self._buckets.items() if start <= limit}
+                for start in taken:
+                    del self._buckets[start]
+                self._oldest_ns = current - self.bucket_ns
+            return [taken[start] for start in sorted(taken)]
+
+    def take_collapsed(self) -> dict[str, int]:
+        """Return, and forget, how many spans were counted under a blocked value, by kind of limit."""
+        with self._lock:
+            taken, self._collapsed = self._collapsed, {}
+            return taken
+
+    def reset_after_fork(self) -> None:
+        """Forget what the parent counted (it sends that itself) and replace the lock."""
+        self._lock = threading.Lock()
+        self._buckets = {}
+        self._collapsed = {}
+        self._oldest_ns = self._align(self._clock.wall_ns())
+
+    def _add(self, span: DDSpan, key: PlainKey, *, top_level: bool) -> None:
+        duration = span["duration"]
+        end = span["start"] + duration
+        start = end - end % self.bucket_ns
+        start = max(start, self._oldest_ns)
+        bucket = self._buckets.get(start)
+        if bucket is None:
+            bucket = self._new_bucket(start)
+        group = bucket.groups.get(key)
+        if group is None:
+            group = bucket.admit(key, self._limits, self._collapsed)
+        group.hits += 1
+        group.duration_ns += duration
+        if top_level:
+            group.top_level_hits += 1
+        if span.get("error"):
+            group.errors += 1
+            if group.error is None:
+                group.error = self._new_sketch()
+            group.error.add(duration)
+            return
+        if group.ok is None:
+            group.ok = self._new_sketch()
+        group.ok.add(duration)
+
+    def _new_bucket(self, start_ns: int) -> Bucket:
+        if len(self._buckets) >= _BUCKETS_MAX:
+            start_ns = self._oldest_ns
+        return self._buckets.setdefault(start_ns, Bucket(start_ns))
+
+    def _align(self, time_ns: int) -> int:
+        return time_ns - time_ns % self.bucket_ns
+
+
+def _fits(seen: set[object], value: object, limit: int) -> bool:
+    """Say whether a value may stand in a bucket, and remember it; no value at all always may."""
+    if not value or value in seen:
+        return True
+    if len(seen) >= limit:
+        return False
+    seen.add(value)
+    return True
+
+
+def _count(counts: dict[str, int], kind: str) -> None:
+    counts[kind] = counts.get(kind, 0) + 1

@@ -1,0 +1,192 @@
+"""Sends what the concentrator counted to the Agent's statistics endpoint.
+
+Deliberate deviation from one reference tracer: an unset environment stays empty, so that the Agent
+fills in its own as it does for traces.
+
+Source: spec/client-stats.md §9.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ddtrace_manual._encoding.sketch import LatencySketch
+from ddtrace_manual._encoding.stats import encode_stats
+
+from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._log import RateLimitedLogger, get_logger
+
+from .aggregation import AggregationKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .concentrator import Bucket, Concentrator, Group
+
+__all__ = ["FLUSH_INTERVAL_S", "StatsExporter", "StatsIdentity", "stats_payload"]
+
+_log = RateLimitedLogger(get_logger("stats"))
+
+FLUSH_INTERVAL_S: Final = 10.0
+_EMPTY_SKETCH: Final = LatencySketch().to_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class StatsIdentity:
+    """Who sends the statistics; `""` is unknown."""
+
+    service: str = ""
+    env: str = ""
+    version: str = ""
+    hostname: str = ""
+    """Only with `DD_TRACE_REPORT_HOSTNAME`."""
+    git_commit_sha: str = ""
+    process_tags: str = ""
+
+
+class StatsExporter:
+    """Flushes a concentrator, one request per flush that has something to say.
+
+    A payload that cannot be delivered is lost: sending it again might count it twice. Used by one
+    thread at a time (the export worker); never raises.
+
+    Args:
+        concentrator: What was counted.
+        send: Posts a body and says whether the Agent took it.
+        identity: Who we are; asked for at every flush, because remote configuration may change it.
+        runtime_id: Gives the id of this process, which changes with a fork.
+        on_collapsed: Told how many spans were counted under a blocked value, and by which limit.
+        clock: Source of monotonic time.
+        interval_s: Time between two flushes of `flush_if_due`, in seconds.
+    """
+
+    def __init__(
+        self,
+        concentrator: Concentrator,
+        send: Callable[[bytes], bool],
+        *,
+        identity: Callable[[], StatsIdentity],
+        runtime_id: Callable[[], str],
+        on_collapsed: Callable[[str, int], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        interval_s: float = FLUSH_INTERVAL_S,
+    ) -> None:
+        self._concentrator = concentrator
+        self._send = send
+        self._identity = identity
+        self._runtime_id = runtime_id
+        self._on_collapsed = on_collapsed
+        self._clock = clock
+        self._interval_ns = round(interval_s * 1e9)
+        self._flushed_ns = clock.monotonic_ns()
+        self._sequence = 0
+
+    def flush_if_due(self) -> bool:
+        """Flush closed buckets when the interval has passed; return `False` only when a send failed."""
+        if self._clock.monotonic_ns() - self._flushed_ns < self._interval_ns:
+            return True
+        return self.flush()
+
+    def flush(self, *, force: bool = False) -> bool:
+        """Send the closed buckets now.
+
+        Args:
+            force: The open buckets too, as for an explicit flush and at shutdown.
+
+        Returns:
+            `False` only when there was something to send and the Agent did not take it.
+        """
+        self._flushed_ns = self._clock.monotonic_ns()
+        try:
+            buckets = self._concentrator.flush(force=force)
+            self._report_collapsed()
+            if not buckets:
+                return True
+            payload = stats_payload(
+                buckets,
+                self._concentrator.bucket_ns,
+                self._identity(),
+                runtime_id=self._runtime_id(),
+                sequence=self._sequence,
+            )
+            self._sequence += 1
+            return self._send(encode_stats(payload))
+        except Exception:  # noqa: BLE001 - the worker goes on with traces
+            _log.log(logging.ERROR, "flush", "Lost a payload of statistics", exc_info=True)
+            return False
+
+    def reset_after_fork(self) -> None:
+        """Forget what the parent counted and begin a sequence of our own."""
+        self._concentrator.reset_after_fork()
+        self._sequence = 0
+        self._flushed_ns = self._clock.monotonic_ns()
+
+    def _report_collapsed(self) -> None:
+        collapsed = self._concentrator.take_collapsed()
+        if self._on_collapsed is not None:
+            for kind, spans in collapsed.items():
+                self._on_collapsed(kind, spans)
+
+
+def stats_payload(
+    buckets: Sequence[Bucket], bucket_ns: int, identity: StatsIdentity, *, runtime_id: str, sequence: int
+) -> dict[str, Any]:  # Any: the values of a payload are of many types
+    """Return the body of a statistics request as plain data; what the Agent fills in is empty.
+
+    Source: spec/client-stats.md §9.
+    """
+    return {
+        "Hostname": identity.hostname,
+        "Env": identity.env,
+        "Version": identity.version,
+        "Stats": [
+            {
+                "Start": bucket.start_ns,
+                "Duration": bucket_ns,
+                "Stats": [_group_payload(AggregationKey(*key), group) for key, group in bucket.groups.items()],
+                "AgentTimeShift": 0,
+            }
+            for bucket in buckets
+        ],
+        "Lang": "",
+        "TracerVersion": "",
+        "RuntimeID": runtime_id,
+        "Sequence": sequence,
+        "AgentAggregation": "",
+        "Service": identity.service,
+        "ContainerID": "",
+        "Tags": [],
+        "GitCommitSha": identity.git_commit_sha,
+        "ImageTag": "",
+        "ProcessTagsHash": 0,
+        "ProcessTags": identity.process_tags,
+    }
+
+
+def _group_payload(key: AggregationKey, group: Group) -> dict[str, Any]:  # Any: as stats_payload
+    return {
+        "Service": key.service,
+        "Name": key.operation_name,
+        "Resource": key.resource_name,
+        "HTTPStatusCode": key.http_status,
+        "Type": key.span_type,
+        "DBType": "",
+        "Hits": group.hits,
+        "Errors": group.errors,
+        "Duration": group.duration_ns,
+        "OkSummary": _EMPTY_SKETCH if group.ok is None else group.ok.to_bytes(),
+        "ErrorSummary": _EMPTY_SKETCH if group.error is None else group.error.to_bytes(),
+        "Synthetics": key.synthetics,
+        "TopLevelHits": group.top_level_hits,
+        "SpanKind": key.span_kind,
+        "PeerTags": list(key.peer_tags),
+        "IsTraceRoot": key.trace_root,
+        "GRPCStatusCode": key.grpc_status,
+        "HTTPMethod": key.http_method,
+        "HTTPEndpoint": key.http_endpoint,
+        "srv_src": key.service_source,
+        "SpanDerivedPrimaryTags": [],
+        "AdditionalMetricTags": list(key.additional_tags),
+    }

@@ -1,0 +1,69 @@
+"""The gRPC status of a span, from the many ways instrumentation writes it.
+
+Source: spec/client-stats.md §3.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GRPC_STATUS_KEYS", "grpc_status_code", "grpc_status_name"]
+
+GRPC_STATUS_KEYS: Final = ("rpc.grpc.status_code", "grpc.code", "rpc.grpc.status.code", "grpc.status.code")
+
+_NAMES: Final = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+_CODES: Final[Mapping[str, str]] = {
+    spelling: str(code)
+    for code, name in (*enumerate(_NAMES), (1, "CANCELED"))
+    for spelling in (name, name.replace("_", ""))
+}
+_CODE_MAX: Final = 255
+
+
+def grpc_status_code(meta: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+    """Return the status as decimal text, or `""` when the span has none that is understood."""
+    for key in GRPC_STATUS_KEYS:
+        text = meta.get(key)
+        if text is not None and (code := _code_of_text(text)) is not None:
+            return code
+    for key in GRPC_STATUS_KEYS:
+        number = metrics.get(key)
+        if number is not None and 0 <= number <= _CODE_MAX and number == int(number):
+            return str(int(number))
+    return ""
+
+
+def grpc_status_name(code: str) -> str:
+    """Return the canonical name of a status given as decimal text; an unnamed one stays as it is."""
+    number = int(code)
+    return _NAMES[number] if number < len(_NAMES) else code
+
+
+def _code_of_text(text: str) -> str | None:
+    if not text.isascii():
+        return None
+    if text.isdigit():
+        digits = text.lstrip("0") or "0"
+        return digits if len(digits) <= len("255") and int(digits) <= _CODE_MAX else None
+    return _CODES.get(text.removeprefix("StatusCode.").upper())
