@@ -1,0 +1,259 @@
+"""Carriers: how headers are found in whatever an application or a framework calls headers, and written into it.
+
+Read: mappings (plain, case-insensitive, with lists as values), lists of pairs with repeated names (ASGI, gRPC),
+`http.client.HTTPMessage`, WSGI environments, ASGI scopes, and anything for which an OpenTelemetry `Getter`
+is given. Written: dictionaries, mutable mappings, messages, lists of pairs, or through a `Setter`.
+
+Source: spec/propagation.md §3.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from email.message import Message
+from typing import Any, Final
+
+from opentelemetry.propagators.textmap import Getter, Setter, default_getter, default_setter
+
+from ddtrace_manual._log import get_logger
+
+__all__ = ["CarrierReader", "write_headers"]
+
+Carrier = Any  # whatever the application has; every access is guarded
+
+_log = get_logger("propagation")
+
+# Several values of these are one list; joining several `traceparent` makes a text that its syntax rejects,
+# which is what several `traceparent` mean.
+_JOINED: Final = frozenset({"traceparent", "tracestate", "baggage"})
+_WSGI_PREFIX: Final = "http_"
+_PAIR: Final = 2
+
+Values = dict[str, Any]  # str, or a list of str and None while a name was seen more than once
+
+
+class CarrierReader:
+    """Finds the wanted headers of a carrier; names are compared without regard to case.
+
+    Args:
+        names: Lower-case names.
+        prefix: Also collect every header whose name begins so; lower-case.
+    """
+
+    def __init__(self, names: Iterable[str], prefix: str | None = None) -> None:
+        self._names = tuple(names)
+        self._prefix = prefix
+        # Lower-case name in the carrier → where it is put. The WSGI form is kept apart: it is second choice.
+        self._wanted = {name: name for name in self._names}
+        self._wsgi = {_WSGI_PREFIX + name.replace("-", "_"): name for name in self._names}
+        self._wanted.update({wsgi: wsgi for wsgi in self._wsgi})
+
+    def read(self, carrier: Carrier, getter: Getter[Any] | None = None) -> dict[str, str]:
+        """Return the wanted headers by lower-case name; undecodable and other unusable values are absent.
+
+        May raise what a foreign carrier raises.
+        """
+        if getter is not None and getter is not default_getter:
+            return self._finish(self._through_getter(carrier, getter))
+        if type(carrier) is not dict and not isinstance(carrier, Mapping):
+            return self._finish(self._collect(_pairs(carrier)))
+        if "wsgi.version" in carrier or "REQUEST_METHOD" in carrier:
+            return self._from_wsgi(carrier)
+        found = self._collect(carrier.items())
+        if not found and "type" in carrier and isinstance(carrier.get("headers"), (list, tuple)):
+            found = self._collect(_pairs(carrier["headers"]))
+        return self._finish(found) if found else found
+
+    def _collect(self, pairs: Iterable[tuple[Any, Any]]) -> Values:
+        found: Values = {}
+        wanted = self._wanted.get
+        prefix = self._prefix
+        for key, value in pairs:
+            if type(key) is not str:
+                key = _text(key)  # noqa: PLW2901 - the decoded key
+                if key is None:
+                    continue
+            name = wanted(key.lower())
+            if name is None:
+                if prefix is None or not key.lower().startswith(prefix):
+                    continue
+                name = key.lower()
+            if type(value) is str and name not in found:
+                found[name] = value
+            else:
+                _add(found, name, value)
+        return found
+
+    def _finish(self, found: Values) -> dict[str, str]:
+        """Make one text of each value, and let the WSGI form stand in for an absent header."""
+        for name, value in tuple(found.items()):
+            if type(value) is not str:
+                text = _joined(name, value)
+                if text is None:
+                    del found[name]
+                else:
+                    found[name] = text
+        for name in [name for name in found if name in self._wsgi]:
+            found.setdefault(self._wsgi[name], found[name])
+        return found
+
+    def _from_wsgi(self, environ: Mapping[str, Any]) -> dict[str, str]:
+        """Read a WSGI environment, which some servers mix with the environment of the process.
+
+        So only the exact names count: `TRACEPARENT` there would be the parent of the process.
+        """
+        found: Values = {}
+        for name in self._names:
+            value = environ.get(name)
+            if value is None:
+                value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+            if value is not None:
+                _add(found, name, value)
+        if self._prefix is not None:
+            start = "HTTP_" + self._prefix.upper().replace("-", "_")
+            for key, value in environ.items():
+                if type(key) is str and key.startswith(start):
+                    _add(found, self._prefix + key[len(start) :].lower().replace("_", "-"), value)
+        return self._finish(found)
+
+    def _through_getter(self, carrier: Carrier, getter: Getter[Any]) -> Values:
+        """Read through a getter; one whose `keys` is incomplete is asked for the plain names as well."""
+        index: dict[str, str] = {}
+        for key in _guarded(getter.keys, carrier) or ():
+            lower = key.lower() if isinstance(key, str) else ""
+            if lower in self._wanted or (self._prefix is not None and lower.startswith(self._prefix)):
+                index.setdefault(lower, key)
+        found: Values = {}
+        for name in dict.fromkeys((*self._names, *index)):
+            value = _guarded(getter.get, carrier, index.get(name, name))
+            if value is not None:
+                _add(found, name, value)
+        return found
+
+
+def _guarded(function: Any, *arguments: Any) -> Any:  # Any: a method of a foreign getter
+    """Call a method of a getter; one that raises knows no such header."""
+    try:
+        return function(*arguments)
+    except Exception:  # noqa: BLE001 - foreign code
+        _log.debug("The getter of a carrier failed", exc_info=True)
+        return None
+
+
+def _pairs(carrier: Carrier) -> Iterator[tuple[Any, Any]]:
+    """Yield the pairs of any other carrier; what is no pair is passed over."""
+    if carrier is None or isinstance(carrier, (str, bytes)):
+        return
+    items = getattr(carrier, "items", None)
+    for pair in items() if callable(items) else carrier:
+        if isinstance(pair, (tuple, list)) and len(pair) == _PAIR:
+            yield pair[0], pair[1]
+
+
+def _text(value: object) -> str | None:
+    """Return a name or value as text, or `None` when it is neither text nor decodable."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return None
+
+
+def _add(found: Values, name: str, value: object) -> None:
+    """Append a value, or a list of values, to those already there."""
+    values = found.get(name)
+    if values is None:
+        values = found[name] = []
+    elif type(values) is str:
+        values = found[name] = [values]
+    if isinstance(value, (list, tuple)):
+        values.extend([_text(each) for each in value])
+    else:
+        values.append(_text(value))
+
+
+def _joined(name: str, values: list[str | None]) -> str | None:
+    """Apply the rule for several values of one name."""
+    if not values:
+        return None
+    if name.removeprefix(_WSGI_PREFIX) not in _JOINED:
+        return values[0]
+    if name.endswith("traceparent"):
+        return ",".join([value or "" for value in values])
+    return ",".join([value for value in values if value])
+
+
+def write_headers(
+    carrier: Carrier,
+    headers: Mapping[str, str],
+    fields: Collection[str],
+    setter: Setter[Any] | None = None,
+) -> None:
+    """Write headers into a carrier; never raises.
+
+    Args:
+        carrier: Receives them.
+        headers: Lower-case names and values.
+        fields: Names of which nothing old may stay, in any case; without effect when a setter is given.
+        setter: How to write; `None` and OpenTelemetry's default setter stand for what suits the carrier.
+    """
+    try:
+        if setter is not None and setter is not default_setter:
+            _through_setter(carrier, headers, setter)
+        elif isinstance(carrier, dict):
+            if carrier:
+                _remove(carrier, fields)
+            carrier.update(headers)
+        elif isinstance(carrier, list):
+            _into_pairs(carrier, headers, fields)
+        elif isinstance(carrier, Message):
+            for name in fields:
+                del carrier[name]
+            for name, value in headers.items():
+                carrier[name] = value
+        else:
+            _remove(carrier, fields)
+            for name, value in headers.items():
+                carrier[name] = value
+    except Exception:  # noqa: BLE001 - a foreign carrier
+        _log.debug("Headers could not be written into a %s", type(carrier).__name__, exc_info=True)
+
+
+def _remove(carrier: MutableMapping[Any, Any], fields: Collection[str]) -> None:
+    """Delete what has one of the names in any spelling."""
+    stale = [key for key in carrier if isinstance(key, str) and key.lower() in fields]
+    for key in stale:
+        if key in carrier:
+            del carrier[key]
+
+
+def _into_pairs(carrier: list[Any], headers: Mapping[str, str], fields: Collection[str]) -> None:
+    """Append pairs, as bytes where the list holds bytes (ASGI)."""
+    as_bytes = any(isinstance(pair[0], bytes) for pair in carrier if isinstance(pair, (tuple, list)) and pair)
+    carrier[:] = [
+        pair
+        for pair in carrier
+        if not (isinstance(pair, (tuple, list)) and pair and (_text(pair[0]) or "").lower() in fields)
+    ]
+    if as_bytes:
+        carrier.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+    else:
+        carrier.extend(headers.items())
+
+
+def _through_setter(carrier: Carrier, headers: Mapping[str, str], setter: Setter[Any]) -> None:
+    """Write one by one; a header that the setter refuses takes the rest of its family with it."""
+    failed: set[str] = set()
+    for name, value in headers.items():
+        family = name[:5]
+        if family in failed:
+            continue
+        try:
+            setter.set(carrier, name, value)
+        except Exception:  # noqa: BLE001 - foreign code
+            failed.add(family)
+            _log.log(logging.DEBUG, "The setter of a carrier refused %s", name, exc_info=True)

@@ -1,0 +1,90 @@
+"""Contexts in environment variables, for child processes.
+
+Names are upper-case, and every character that is not a letter, digit or underscore becomes an underscore:
+`TRACEPARENT`, `X_DATADOG_TRACE_ID`. That is OpenTelemetry's convention for environment variables as carriers.
+Values are the same as in headers.
+
+Source: https://opentelemetry.io/docs/specs/otel/context/env-carriers/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from ddtrace_manual._log import get_logger
+
+if TYPE_CHECKING:
+    from opentelemetry.context.context import Context
+    from opentelemetry.propagators.textmap import TextMapPropagator
+
+__all__ = ["extract_environ", "inject_environ", "variable_name"]
+
+_log = get_logger("propagation")
+
+_OTHER = re.compile("[^A-Za-z0-9_]")
+
+
+def variable_name(header: str) -> str:
+    """Return the name of the variable that carries a header."""
+    name = _OTHER.sub("_", header).upper()
+    return f"_{name}" if not name or name[0].isdigit() else name
+
+
+def inject_environ(
+    env: MutableMapping[str, str],
+    propagator: TextMapPropagator,
+    context: Context | None = None,
+) -> None:
+    """Write a context into the environment of a child process.
+
+    Variables of an earlier context are removed where the new one has no value for them.
+
+    Args:
+        env: Usually a copy of the own environment, to be handed to the child.
+        propagator: What to write.
+        context: `None` is the current one.
+    """
+    headers: dict[str, str] = {}
+    propagator.inject(headers, context)
+    if not headers:
+        return
+    try:
+        for field in propagator.fields:
+            env.pop(variable_name(field), None)
+        for name, value in headers.items():
+            env[variable_name(name)] = value
+    except Exception:  # noqa: BLE001 - a foreign mapping
+        _log.debug("An environment could not be written", exc_info=True)
+
+
+def extract_environ(
+    env: Mapping[str, str],
+    propagator: TextMapPropagator,
+    context: Context | None = None,
+) -> Context:
+    """Return `context`, an empty one by default, with what the environment carries.
+
+    Args:
+        env: Usually `os.environ`, at the start of the process.
+        propagator: What to read.
+        context: Base of the result.
+    """
+    return propagator.extract(_Environment(env), context)
+
+
+class _Environment(Mapping[str, Any]):  # Any: the interface of a carrier
+    """An environment seen as headers: only exactly normalised names exist in it."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def __getitem__(self, header: str) -> str:
+        return self._env[variable_name(header)]
+
+    def __iter__(self) -> Any:
+        return (name.lower().replace("_", "-") for name in self._env if name.isupper())
+
+    def __len__(self) -> int:
+        return len(self._env)
