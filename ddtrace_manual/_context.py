@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 __all__ = [
+    "CLOSED_KEY",
     "REMOTE_CONTEXT_KEY",
     "SPAN_KEY",
     "Context",
@@ -40,7 +41,7 @@ SPAN_KEY = _SPAN_KEY
 REMOTE_CONTEXT_KEY = _otel_context.create_key("ddtrace-manual-remote-context")
 """Context key of the `RemoteContext` that an extraction found."""
 
-_CLOSED_KEY = _otel_context.create_key("ddtrace-manual-closed")
+CLOSED_KEY = _otel_context.create_key("ddtrace-manual-closed")
 """Key in a context whose activation ended while another was current; its value is the context to go back to."""
 
 
@@ -68,13 +69,13 @@ def restore(context: Context, previous: Context) -> None:
     """Undo an `activate` that returned `context`, from whatever thread, task or order."""
     current = get_current()
     if current is context or current.get(SPAN_KEY) is context[SPAN_KEY]:
-        set_current(previous if _CLOSED_KEY not in previous else skip_closed(previous))
+        set_current(previous if CLOSED_KEY not in previous else skip_closed(previous))
     else:
-        cast("dict[str, Any]", context)[_CLOSED_KEY] = previous  # Any: contexts hold anything
+        cast("dict[str, Any]", context)[CLOSED_KEY] = previous  # Any: contexts hold anything
 
 
 def skip_closed(context: Context) -> Context:
     """Return the nearest context, from this one outwards, whose activation has not ended."""
-    while (outer := context.get(_CLOSED_KEY)) is not None:
+    while (outer := context.get(CLOSED_KEY)) is not None:
         context = cast("Context", outer)
     return context

@@ -74,6 +74,10 @@ class Span(trace.Span):
         """
 
     @abstractmethod
+    def leave_with(self, exc: BaseException) -> None:
+        """Record that an exception left the span; `span` and `traced` call this."""
+
+    @abstractmethod
     def keep(self) -> None:
         """Keep the whole trace: priority 2, mechanism manual. The last of `keep` and `drop` wins."""
 
@@ -85,6 +89,9 @@ class Span(trace.Span):
     @abstractmethod
     def trace_id(self) -> int:
         """128-bit trace id; 0 for a no-op span. Reading it decides nothing."""
+
+    span_id: int
+    """64-bit span id; 0 for a no-op span."""
 
     @property
     @abstractmethod

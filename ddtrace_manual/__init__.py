@@ -1,0 +1,68 @@
+"""Manual tracing for Datadog.
+
+    import ddtrace_manual as dd
+
+    dd.configure(service="checkout", env="prod", version="1.4.2")
+
+    @dd.traced
+    def pay(order_id): ...
+
+    with dd.span("db.query", span_type="sql", kind="client") as s: ...
+
+Importing does nothing: no thread, no socket, no environment variable is read before `configure()`.
+The layers, from top to bottom: `_setup` wires; `_traced` and `_span` are the facade; `propagation`
+reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_stats`, `_mapping`,
+`_encoding` and `_agent` carry finished spans to the Agent; `config` alone reads the environment.
+"""
+
+from . import exceptions
+from ._propagate import (
+    clear_baggage,
+    continue_trace,
+    extract,
+    extract_environ,
+    get_baggage,
+    inject,
+    inject_environ,
+    remove_baggage,
+    set_baggage,
+)
+from ._span import (
+    add_event,
+    add_link,
+    current_span,
+    drop,
+    keep,
+    root_span,
+    set_error,
+    set_tag,
+    set_tags,
+    span,
+    start_span,
+)
+from ._types import Span
+
+__all__ = [
+    "Span",
+    "add_event",
+    "add_link",
+    "clear_baggage",
+    "continue_trace",
+    "current_span",
+    "drop",
+    "exceptions",
+    "extract",
+    "extract_environ",
+    "get_baggage",
+    "inject",
+    "inject_environ",
+    "keep",
+    "remove_baggage",
+    "root_span",
+    "set_baggage",
+    "set_error",
+    "set_tag",
+    "set_tags",
+    "span",
+    "start_span",
+]

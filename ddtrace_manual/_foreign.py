@@ -1,0 +1,193 @@
+"""Spans of the facade where the engine is not in charge.
+
+`NoopSpan` before `configure()` and while tracing is disabled; `ForeignSpan` over another
+OpenTelemetry provider, doing the nearest thing OpenTelemetry can express.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
+from opentelemetry.trace.status import Status, StatusCode
+
+from . import _errors, _tags
+from ._types import Span
+
+__all__ = ["NOOP_SPAN", "ForeignSpan", "NoopSpan", "as_facade_span"]
+
+
+class ForeignSpan(Span):
+    """A span of another OpenTelemetry provider, with Datadog's vocabulary on top.
+
+    `keep` and `drop` set the attributes `manual.keep` and `manual.drop`, which the Agent's
+    OpenTelemetry receiver understands. Tags cannot be read back.
+    """
+
+    def __init__(self, wrapped: trace.Span) -> None:
+        self._wrapped = wrapped
+
+    @property
+    def wrapped(self) -> trace.Span:
+        """The provider's own span."""
+        return self._wrapped
+
+    def set_tag(self, key: str, value: Any = None) -> None:  # Any: see Tags
+        """Set one attribute; `None` does nothing, since OpenTelemetry cannot remove one."""
+        if value is not None:
+            self._wrapped.set_attribute(key, value)
+
+    def get_tag(self, key: str) -> Any:  # Any: see Tags
+        """Return an attribute where the provider's spans can be read, else `None`."""
+        attributes = getattr(self._wrapped, "attributes", None)
+        return attributes.get(key) if isinstance(attributes, Mapping) else None
+
+    def set_error(
+        self,
+        exc: BaseException | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the field's standard term
+        message: str | None = None,
+        stack: str | None = None,
+    ) -> None:
+        """Mark the span as failed."""
+        if exc is None and type is None and message is None and stack is None:
+            exc = sys.exc_info()[1]
+        if exc is not None:
+            self._wrapped.record_exception(exc)
+        for key, value in ((_tags.ERROR_TYPE, type), (_tags.ERROR_MESSAGE, message), (_tags.ERROR_STACK, stack)):
+            if value is not None:
+                self._wrapped.set_attribute(key, value)
+        text = message if message is not None or exc is None else _errors.safe_str(exc)
+        self._wrapped.set_status(Status(StatusCode.ERROR, text))
+
+    def leave_with(self, exc: BaseException) -> None:
+        """Record that an exception left the span."""
+        self._wrapped.record_exception(exc, escaped=True)
+        self._wrapped.set_status(Status(StatusCode.ERROR, _errors.safe_str(exc)))
+
+    def keep(self) -> None:
+        """Ask for the trace to be kept."""
+        self._wrapped.set_attribute(_tags.MANUAL_KEEP, True)
+
+    def drop(self) -> None:
+        """Ask for the trace to be dropped."""
+        self._wrapped.set_attribute(_tags.MANUAL_DROP, True)
+
+    @property
+    def trace_id(self) -> int:
+        """128-bit trace id."""
+        return self._wrapped.get_span_context().trace_id
+
+    @property
+    def span_id(self) -> int:  # type: ignore[override] # read from the wrapped span
+        """64-bit span id."""
+        return self._wrapped.get_span_context().span_id
+
+    @property
+    def service(self) -> str | None:
+        """Attribute `service.name`."""
+        return self.get_tag(_tags.SERVICE_NAME)
+
+    @service.setter
+    def service(self, value: str | None) -> None:
+        self.set_tag(_tags.SERVICE_NAME, value)
+
+    @property
+    def resource(self) -> Any:  # Any: see Span.resource
+        """Attribute `resource.name`."""
+        return self.get_tag(_tags.RESOURCE_NAME)
+
+    @resource.setter
+    def resource(self, value: str | None) -> None:
+        self.set_tag(_tags.RESOURCE_NAME, value)
+
+    @property
+    def span_type(self) -> str | None:
+        """Attribute `span.type`."""
+        return self.get_tag(_tags.SPAN_TYPE)
+
+    @span_type.setter
+    def span_type(self, value: str | None) -> None:
+        self.set_tag(_tags.SPAN_TYPE, value)
+
+    # The rest of the OpenTelemetry span, passed through.
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span."""
+        self._wrapped.end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        """Return the span context."""
+        return self._wrapped.get_span_context()
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:  # Any: see Tags
+        """Set several attributes."""
+        self._wrapped.set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:  # Any: see Tags
+        """Set one attribute."""
+        self._wrapped.set_attribute(key, value)
+
+    def add_event(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,  # Any: see Tags
+        timestamp: int | None = None,
+    ) -> None:
+        """Add an event."""
+        self._wrapped.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:  # Any: see Tags
+        """Link to another span."""
+        self._wrapped.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        """Rename the span."""
+        self._wrapped.update_name(name)
+
+    def is_recording(self) -> bool:
+        """Return whether the span is still open and recorded."""
+        return self._wrapped.is_recording()
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status."""
+        self._wrapped.set_status(status, description)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,  # Any: see Tags
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+    ) -> None:
+        """Add an `exception` event."""
+        self._wrapped.record_exception(exception, attributes, timestamp, escaped)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._wrapped!r})"
+
+
+class NoopSpan(ForeignSpan):
+    """A span that does nothing; its ids are 0 unless it stands for a remote span."""
+
+    def __init__(self, context: SpanContext = INVALID_SPAN_CONTEXT) -> None:
+        super().__init__(trace.NonRecordingSpan(context))
+
+
+NOOP_SPAN = NoopSpan()
+
+
+def as_facade_span(span: object) -> Span:
+    """Return `span` itself if it is the facade's, else a wrapper; a no-op span for anything that is no span."""
+    if isinstance(span, Span):
+        return span
+    if not isinstance(span, trace.Span):
+        return NOOP_SPAN
+    if isinstance(span, trace.NonRecordingSpan):
+        context = span.get_span_context()
+        return NoopSpan(context) if context.is_valid else NOOP_SPAN
+    return ForeignSpan(span)

@@ -1,0 +1,172 @@
+"""Options of `span`, `start_span` and `traced`: checked where they are given, applied to a span.
+
+What an option means is written beside its name in `_types.SpanOptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanContext, SpanKind
+
+from . import _tags
+from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
+from ._model import LinkRecord, RemoteContext
+from ._runtime import RUNTIME
+from ._types import Span, SpanOptions
+from .exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from ._tracing.span import Span as EngineSpan
+
+__all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "link_record", "parent_context"]
+
+SPAN_OPTION_NAMES = frozenset(SpanOptions.__annotations__)
+
+KINDS: dict[object, SpanKind] = {kind.name.lower(): kind for kind in SpanKind} | {kind: kind for kind in SpanKind}
+"""Kind by its name or by itself."""
+
+_TEXT_OPTIONS = ("service", "resource", "span_type")
+
+
+def check(name: object, options: Mapping[str, Any]) -> None:  # Any: options of several types
+    """Check name and options of a span.
+
+    Raises:
+        ConfigurationError: An option is unknown or of the wrong type; the message names it.
+    """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"span name must be a str, not {type(name).__name__}")
+    if not options:
+        return
+    if not options.keys() <= SPAN_OPTION_NAMES:
+        unknown = ", ".join(sorted(map(repr, options.keys() - SPAN_OPTION_NAMES)))
+        raise ConfigurationError(f"unknown span option {unknown}; there are {', '.join(sorted(SPAN_OPTION_NAMES))}")
+    for option in _TEXT_OPTIONS:
+        value = options.get(option)
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(f"option {option!r} must be a str or None, not {type(value).__name__}")
+    _check_kind(options.get("kind"))
+    _check_types(options)
+
+
+def _check_kind(kind: object) -> None:
+    try:
+        known = kind is None or kind in KINDS
+    except TypeError:  # not hashable
+        known = False
+    if not known:
+        raise ConfigurationError(
+            f"option 'kind' must be one of internal, server, client, producer, consumer, not {kind!r}"
+        )
+
+
+def _check_types(options: Mapping[str, Any]) -> None:  # Any: options of several types
+    tags = options.get("tags")
+    if tags is not None and not isinstance(tags, Mapping):
+        raise ConfigurationError(f"option 'tags' must be a mapping or None, not {type(tags).__name__}")
+    start = options.get("start_time_ns")
+    if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
+        raise ConfigurationError(f"option 'start_time_ns' must be an int or None, not {type(start).__name__}")
+    ignore = options.get("ignore")
+    classes = ignore if isinstance(ignore, tuple) else () if ignore is None else (ignore,)
+    if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+        raise ConfigurationError(f"option 'ignore' must be an exception class or a tuple of them, not {ignore!r}")
+    links = options.get("links")
+    if links is not None and (isinstance(links, (str, bytes)) or not hasattr(links, "__iter__")):
+        raise ConfigurationError(f"option 'links' must be an iterable of links or None, not {type(links).__name__}")
+    parent = options.get("parent")
+    if parent is not None and not isinstance(parent, (dict, trace.Span, SpanContext)):
+        raise ConfigurationError(
+            f"option 'parent' must be a span, a span context or a context, not {type(parent).__name__}"
+        )
+
+
+def parent_context(options: Mapping[str, Any], current: Context) -> Context:  # Any: options of several types
+    """Return the context to look for the parent in: the current one, or what the options say."""
+    parent = options.get("parent")
+    if parent is None:
+        context = current
+    elif isinstance(parent, dict):
+        context = cast("Context", parent)
+    else:
+        span = trace.NonRecordingSpan(parent) if isinstance(parent, SpanContext) else getattr(parent, "wrapped", parent)
+        context = cast("Context", {**current, SPAN_KEY: span})
+    if options.get("new_trace"):
+        hidden = (SPAN_KEY, REMOTE_CONTEXT_KEY)
+        context = cast("Context", {key: value for key, value in context.items() if key not in hidden})
+    return context
+
+
+def apply(span: EngineSpan, options: Mapping[str, Any], current: Context) -> None:  # Any: options of several types
+    """Put options on a span of the engine that was just started."""
+    for option, value in options.items():
+        if value is None:
+            continue
+        if option == "resource":
+            span.values[_tags.RESOURCE_NAME] = value
+        elif option == "service":
+            span.values[_tags.SERVICE_NAME] = value
+            span.values[_tags.SERVICE_SOURCE] = "m"
+        elif option == "span_type":
+            span.values[_tags.SPAN_TYPE] = value
+        elif option == "kind":
+            span.otel_kind = KINDS[value]
+        elif option == "tags":
+            span.set_attributes(value)
+        elif option == "links":
+            for target in value:
+                link = link_record(target)
+                if link is not None:
+                    span.append_link(link)
+        elif option == "measured":
+            if value:
+                span.values[_tags.MEASURED] = 1
+        elif option == "start_time_ns":
+            span.start_ns = value
+        elif option == "new_trace" and value:
+            former = link_record(current.get(SPAN_KEY))
+            if former is not None:
+                span.append_link(former)
+
+
+def link_record(target: object) -> LinkRecord | None:
+    """Return a link to a span, span context, link or the trace a mapping of headers describes.
+
+    Linking to a local span does not decide its sampling: flags are left unknown unless decided.
+    """
+    if isinstance(target, LinkRecord):
+        return target
+    segment = getattr(target, "segment", None)
+    if isinstance(target, Span) and segment is not None:
+        flags = (1 if (segment.priority or 0) > 0 else 0) if segment.decided else None
+        return LinkRecord(target.trace_id, target.span_id, {}, "", flags)
+    if isinstance(target, Link):
+        return _from_span_context(target.context, dict(target.attributes or {}))
+    if isinstance(target, trace.Span):
+        return _from_span_context(target.get_span_context(), {})
+    if isinstance(target, SpanContext):
+        return _from_span_context(target, {})
+    if isinstance(target, Mapping):
+        return _from_carrier(target)
+    return None
+
+
+def _from_span_context(context: SpanContext, attributes: dict[str, Any]) -> LinkRecord | None:  # Any: see Tags
+    if not context.is_valid and not attributes:
+        return None
+    state = context.trace_state.to_header() if context.trace_state else ""
+    return LinkRecord(context.trace_id, context.span_id, attributes, state, int(context.trace_flags))
+
+
+def _from_carrier(carrier: Mapping[Any, Any]) -> LinkRecord | None:  # Any: carriers of every form
+    if RUNTIME.extract is None:
+        return None
+    context = RUNTIME.extract(carrier, cast("Context", {}), None)
+    remote = context.get(REMOTE_CONTEXT_KEY)
+    if not isinstance(remote, RemoteContext) or not remote.trace_id:
+        return None
+    flags = None if remote.priority is None else int(remote.priority > 0)
+    return LinkRecord(remote.trace_id, remote.span_id, {}, "", flags)

@@ -1,0 +1,169 @@
+"""`inject`, `extract`, `continue_trace` and baggage: the facade over whatever propagator is in charge.
+
+Before `configure()` nothing is injected and extraction gives the context it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from opentelemetry import baggage
+
+from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, set_current
+from ._remote import without_baggage_metadata
+from ._runtime import RUNTIME
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.trace import Span as OtelSpan
+
+__all__ = [
+    "clear_baggage",
+    "continue_trace",
+    "extract",
+    "extract_environ",
+    "get_baggage",
+    "inject",
+    "inject_environ",
+    "remove_baggage",
+    "set_baggage",
+]
+
+_C = TypeVar("_C")
+
+
+def inject(
+    carrier: _C | None = None,
+    *,
+    span: OtelSpan | None = None,
+    setter: Callable[[_C, str, str], None] | None = None,
+) -> _C:
+    """Write the headers that continue the current trace, and return the carrier.
+
+    Args:
+        carrier: A mutable mapping or a list of pairs; default: a new dict. Headers of the same name are replaced.
+        span: Inject this span instead of the current one.
+        setter: (carrier, name, value) → writes one header, for carriers of another form.
+
+    Nothing is written without a span or baggage, or before `configure()`. Never raises.
+
+    Source: spec/propagation.md §12.
+    """
+    target: Any = {} if carrier is None else carrier  # Any: carriers of every form
+    if RUNTIME.inject is not None:
+        context = get_current()
+        if span is not None:
+            context = cast("Context", {**context, SPAN_KEY: getattr(span, "wrapped", span)})
+        RUNTIME.inject(target, context, setter)
+    return cast("_C", target)
+
+
+def extract(
+    carrier: Any,  # Any: carriers of every form
+    *,
+    getter: Callable[[Any, str], Any] | None = None,
+) -> Context:
+    """Read trace headers and return a context that can be a `parent`.
+
+    Args:
+        carrier: A mapping, pairs (names may repeat), a WSGI environment, an ASGI scope or its headers, or an
+            `http.client` message; names in any case, values `str`, `bytes` or lists of them.
+        getter: (carrier, name) → value, list of values or `None`, for carriers of another form.
+
+    The context is the current one plus what was found; headers without a usable trace leave its current span in
+    place. Never raises.
+
+    Source: spec/propagation.md §3, §11.
+    """
+    base = get_current()
+    return base if RUNTIME.extract is None else RUNTIME.extract(carrier, base, getter)
+
+
+class continue_trace:  # noqa: N801 - used like a function
+    """Continue the trace that headers describe, for the length of a `with` block.
+
+    Spans started inside are children of the caller's span. Headers without a trace change nothing.
+
+    Args:
+        carrier: As for `extract`.
+        getter: As for `extract`.
+
+    Example:
+        >>> with continue_trace(request.headers), span("http.request", kind="server"):
+        ...     handle(request)
+    """
+
+    __slots__ = ("_carrier", "_context", "_getter", "_previous")
+
+    def __init__(self, carrier: Any, *, getter: Callable[[Any, str], Any] | None = None) -> None:  # Any: see extract
+        self._carrier = carrier
+        self._getter = getter
+
+    def __enter__(self) -> Context:
+        self._previous = get_current()
+        self._context = extract(self._carrier, getter=self._getter)
+        set_current(self._context)
+        return self._context
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        current = get_current()
+        if current is self._context or current.get(REMOTE_CONTEXT_KEY) is self._context.get(REMOTE_CONTEXT_KEY):
+            set_current(self._previous)
+
+    async def __aenter__(self) -> Context:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
+
+def inject_environ(env: MutableMapping[str, str]) -> MutableMapping[str, str]:
+    """Write the current trace into environment variables for a child process, and return them.
+
+    Names are header names in upper case with `_` for `-`, for example `TRACEPARENT`.
+    """
+    for name, value in inject({}).items():
+        env[name.upper().replace("-", "_")] = value
+    return env
+
+
+def extract_environ(env: Mapping[str, str] | None = None) -> Context:
+    """Read a trace from environment variables, as `inject_environ` writes them.
+
+    Args:
+        env: The variables; default: those of this process.
+    """
+    if env is None:
+        if RUNTIME.environ is None:
+            return extract({})
+        env = RUNTIME.environ()
+    return extract({name.lower().replace("_", "-"): value for name, value in env.items()})
+
+
+def get_baggage(key: str | None = None) -> Any:  # Any: a value, or a mapping of all items
+    """Return one baggage item of the current context, or all of them as a mapping."""
+    return baggage.get_all() if key is None else baggage.get_baggage(key)
+
+
+def set_baggage(key: str, value: str) -> None:
+    """Set a baggage item in the current context; it goes with every trace header from here on.
+
+    The item stays until the block that made the current span is left.
+    """
+    set_current(without_baggage_metadata(baggage.set_baggage(key, value), key))
+
+
+def remove_baggage(key: str) -> None:
+    """Remove a baggage item from the current context."""
+    set_current(without_baggage_metadata(baggage.remove_baggage(key), key))
+
+
+def clear_baggage() -> None:
+    """Remove all baggage items from the current context."""
+    set_current(baggage.clear())

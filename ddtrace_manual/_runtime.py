@@ -1,0 +1,46 @@
+"""The one mutable slot that the facade reads. Only `_setup.py` writes it.
+
+The facade lies below the set-up in the import order, and a function decorated before `configure()`
+must be traced after it: so each call looks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from ._tracing.engine import Engine
+
+__all__ = ["RUNTIME", "Runtime"]
+
+
+class Runtime:
+    """What `configure()` installed; class-level defaults are the state before it."""
+
+    engine: Engine | None = None
+    """The engine spans are made with; `None` before `configure()`, when tracing is disabled, or when
+    another OpenTelemetry provider is in charge."""
+
+    use_otel: bool = False
+    """Make facade spans with the global OpenTelemetry provider, which is not ours."""
+
+    inject: Callable[[Any, Context | None, Any], None] | None = None  # Any: carriers of every form
+    """(carrier, context, setter) → writes headers; `None` before `configure()`."""
+
+    extract: Callable[[Any, Context | None, Any], Context] | None = None  # Any: carriers of every form
+    """(carrier, base context, getter) → context; `None` before `configure()`."""
+
+    redact: Callable[[str, object], object] | None = None
+    """(name, value) → value to record, for captured arguments and return values."""
+
+    count: Callable[[str], None] | None = None
+    """Counts one event of the facade by name, for example `capture_failed`."""
+
+    environ: Callable[[], Mapping[str, str]] | None = None
+    """Returns the process environment; handed in because only `config` may read it."""
+
+
+RUNTIME = Runtime()

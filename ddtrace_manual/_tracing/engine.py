@@ -1,0 +1,400 @@
+"""What all spans of one provider share, and how a span is started.
+
+One engine lives as long as its process: `configure()` called again changes its fields, a fork
+replaces it, because locks and open segments of the parent must not be touched in the child.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import Span as OtelSpan
+
+from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, skip_closed
+from ddtrace_manual._ids import IdSource
+from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord, SpanRecord
+from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
+from ddtrace_manual._tags import SERVICE_NAME
+from .segment import Segment
+from .span import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SynchronousMultiSpanProcessor
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+__all__ = ["Engine", "EngineHooks", "SpanLimitValues"]
+
+_logger = logging.getLogger("ddtrace_manual.tracing")
+_new = object.__new__
+
+
+def _ignore_chunk(segment: Segment, spans: list[Span], *, partial: bool) -> None:
+    """Drop a chunk: no exporter is attached."""
+
+
+def _keep_everything(segment: SegmentRecord, root: SpanRecord) -> None:
+    """Decide without a sampler: keep by default."""
+    if segment.priority is None:
+        segment.priority = 1
+        segment.tags = {**(segment.tags or {}), "_dd.p.dm": "-0"}
+        segment.probability = (1.0, True)
+    segment.decided = True
+
+
+def _force(segment: SegmentRecord, keep: bool) -> None:  # noqa: FBT001 - the signature of the sampler's function
+    """Decide by hand without a sampler."""
+    segment.priority = 2 if keep else -1
+    segment.tags = {**(segment.tags or {}), "_dd.p.dm": "-4"}
+    segment.probability = None
+    segment.threshold_cleared = segment.decided = segment.manual = True
+
+
+def _no_trace_state(state: PropagationState, span_id: int) -> TraceState:
+    return TraceState()
+
+
+def _remote_by_flag(context: SpanContext) -> RemoteContext:
+    """Read a foreign parent without a propagator: the flag is the decision."""
+    remote = RemoteContext(context.trace_id, context.span_id, flags=int(context.trace_flags), span_is_datadog=False)
+    remote.priority = 1 if context.trace_flags.sampled else 0
+    return remote
+
+
+@dataclass(slots=True)
+class EngineHooks:
+    """What the layers above and beside hand in; see `_setup.py`."""
+
+    export: Callable[..., None] = _ignore_chunk
+    """(segment, spans, *, partial): takes over a finished chunk. Must not block or raise."""
+    decide: Callable[[SegmentRecord, SpanRecord], None] = _keep_everything
+    """Makes the sampling decision; called once per segment, under the decision lock."""
+    decide_manual: Callable[[SegmentRecord, bool], None] = _force
+    """Overrides the decision; called under the decision lock."""
+    display_trace_state: Callable[[PropagationState, int], TraceState] = _no_trace_state
+    """(state, span id) → the trace state OpenTelemetry shows."""
+    remote_of: Callable[[SpanContext], RemoteContext] = _remote_by_flag
+    """Reads the context of a parent that a foreign propagator extracted."""
+    baggage_tags: Callable[[Context], Mapping[str, str]] | None = None
+    """(context) → tags for a local root, from its baggage."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLimitValues:
+    """Limits of a provider; `None` is unlimited."""
+
+    max_values: int | None = 128
+    max_value_length: int | None = None
+    max_events: int | None = 128
+    max_links: int | None = 128
+    max_event_attributes: int | None = 128
+    max_link_attributes: int | None = 128
+    max_attribute_length: int | None = None
+    max_frames: int = 30
+
+
+class Engine:
+    """Starts spans and hands finished segments to the exporter. Thread-safe.
+
+    Attributes:
+        processor: Additional OpenTelemetry span processors, or `None`; without any the path does not pay for them.
+        sampler: The user's OpenTelemetry sampler, or `None`. What it drops is not recorded.
+        partial_flush_min_spans: A segment with open spans hands over its finished ones when there are so many.
+        created: Spans started so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        hooks: EngineHooks | None = None,
+        resource: Resource | None = None,
+        ids: IdSource | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        limits: SpanLimitValues | None = None,
+        partial_flush_min_spans: int | None = 300,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.clock = clock
+        self.wall_ns = clock.wall_ns
+        self.monotonic_ns = clock.monotonic_ns
+        self.resource = resource if resource is not None else Resource.create({})
+        self.processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None
+        self.created = 0
+        self.dead = False
+        self._lock = threading.Lock()  # guards `created` and the counts and finished spans of all segments
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        self._decision_lock = threading.RLock()  # guards the sampling fields of all segments
+        self.set_ids(ids or IdSource(clock=clock))
+        self.reconfigure(
+            hooks=hooks or EngineHooks(),
+            limits=limits or SpanLimitValues(),
+            partial_flush_min_spans=partial_flush_min_spans,
+            sampler=sampler,
+        )
+
+    def set_ids(self, ids: IdSource) -> None:
+        """Take ids from `ids` from now on."""
+        self.ids = ids
+        self.new_span_id = ids.random_span_id
+        self.new_trace_id = ids.trace_id
+
+    def reconfigure(
+        self,
+        *,
+        hooks: EngineHooks,
+        limits: SpanLimitValues,
+        partial_flush_min_spans: int | None,
+        sampler: Sampler | None,
+    ) -> None:
+        """Change what spans started from now on are made of; open segments go to the new exporter."""
+        self.hooks = hooks
+        self.export = hooks.export
+        self.display_trace_state = hooks.display_trace_state
+        self.limits = limits
+        self.sampler = sampler
+        self.partial_flush_min_spans = partial_flush_min_spans or sys.maxsize
+        self.span_class: type[Span] = _span_class(limits)
+
+    # -- starting ----------------------------------------------------------------------------------
+
+    def start(
+        self, name: str, context: Context, scope: InstrumentationScope | None = None, operation_name: str | None = None
+    ) -> Span:
+        """Start a span under the current span of `context`, or a new local trace.
+
+        The caller sets whatever else the span is made of, then calls `notify_start` if there is a processor.
+
+        Args:
+            name: OpenTelemetry name.
+            context: Where the parent is looked up.
+            scope: Instrumentation scope; `None` is the facade's.
+            operation_name: Set for spans of the facade: then the service of a local parent is taken over.
+        """
+        parent = context.get(SPAN_KEY)
+        span_class = self.span_class
+        if parent.__class__ is span_class and parent.end_ns is None and parent.segment.engine is self:  # type: ignore[union-attr]
+            segment: Segment = parent.segment  # type: ignore[union-attr]
+            span = _new(span_class)
+            span.local_parent = parent  # type: ignore[assignment]
+            span.parent_id = parent.span_id  # type: ignore[union-attr]
+            span.segment = segment
+            span.values = {}
+        else:
+            span = self._start_rare(context, parent)
+            segment = span.segment
+        span.otel_name = name
+        if scope is not None:
+            span.scope = scope
+        if operation_name is not None:
+            span.operation_name = operation_name
+            parent = span.local_parent
+            if parent is not None and SERVICE_NAME in parent.values:  # type: ignore[attr-defined]
+                span.inherit_service(parent.values)  # type: ignore[attr-defined]
+        span.span_id = self.new_span_id() or self.ids.span_id()
+        span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
+        self.acquire()
+        segment.open_spans += 1
+        self.created += 1
+        self.release()
+        return span
+
+    def _start_rare(self, context: Context, parent: object) -> Span:
+        """Make a span that is a local root, or whose parent is ended, foreign or of another process."""
+        span = _new(self.span_class)
+        span.values = {}
+        if isinstance(parent, Span):
+            if CLOSED_KEY in context:
+                outer = skip_closed(context)
+                if outer.get(SPAN_KEY) is not parent:
+                    return self._start_rare(outer, outer.get(SPAN_KEY))
+            span.parent_id = parent.span_id
+            if parent.segment.engine is self:
+                span.local_parent = parent
+                span.segment = parent.segment
+                return span
+            span.segment = self._adopt(parent.segment)
+        else:
+            remote = self._remote_parent(context, parent)
+            span.segment, is_first = self._segment_for(remote)
+            if remote is not None:
+                span.parent_id = remote.span_id if remote.trace_id else 0
+                if is_first:
+                    for link in remote.links:
+                        span.append_link(link)
+        span.is_local_root = True
+        if span.segment.local_root is None:
+            span.segment.local_root = span
+        if BAGGAGE_KEY in context and self.hooks.baggage_tags is not None:
+            span.values.update(self.hooks.baggage_tags(context))
+        return span
+
+    def _remote_parent(self, context: Context, parent: object) -> RemoteContext | None:
+        """Return what the new local root descends from, or `None` for a new trace.
+
+        Source: spec/propagation.md §4.5, §14.1.
+        """
+        remote = remote_context_of(context)
+        if remote is not None:
+            return remote
+        if not isinstance(parent, OtelSpan):
+            return None
+        span_context = parent.get_span_context()
+        if not span_context.is_valid:
+            return None
+        remote = self.hooks.remote_of(span_context)
+        if self.sampler is not None and not span_context.is_remote:
+            remote.priority = None  # the parent was dropped here by the user's sampler, which now wants this span
+        return remote
+
+    def _segment_for(self, remote: RemoteContext | None) -> tuple[Segment, bool]:
+        """Return the segment a remote context leads to, and whether its first span is being started."""
+        if remote is None:
+            return Segment(self, self.new_trace_id()), True
+        segment = remote.segment
+        if isinstance(segment, Segment) and segment.engine is self:
+            return segment, False
+        segment = Segment(self, remote.trace_id or self.new_trace_id())
+        segment.inherit(remote)
+        remote.segment = segment
+        return segment, True
+
+    def _adopt(self, foreign: Segment) -> Segment:
+        """Return this engine's continuation of a segment of a dead or another engine."""
+        successor = foreign.__dict__.get("successor")
+        if isinstance(successor, Segment) and successor.engine is self:
+            return successor
+        foreign.decide()
+        segment = Segment(self, foreign.trace_id)
+        remote = RemoteContext(foreign.trace_id)
+        vars(remote).update({k: v for k, v in vars(foreign).items() if hasattr(PropagationState, k)})
+        segment.inherit(remote)
+        foreign.__dict__["successor"] = segment
+        return segment
+
+    # -- options that are not on the hot path --------------------------------------------------------
+
+    def notify_start(self, span: Span, context: Context) -> None:
+        """Tell the additional processors that a span started; their exceptions stay here."""
+        if self.processor is None:
+            return
+        try:
+            self.processor.on_start(span, context)
+        except Exception:
+            _logger.exception("A span processor failed in on_start.")
+
+    def sample(  # noqa: PLR0913 - the arguments of Sampler.should_sample
+        self,
+        context: Context,
+        name: str,
+        kind: Any,  # Any: SpanKind, passed through
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Any] | None,
+    ) -> tuple[NonRecordingSpan | None, Mapping[str, Any] | None]:
+        """Ask the user's sampler; return a non-recording span when it drops, else the attributes to use."""
+        sampler = self.sampler
+        if sampler is None:
+            return None, attributes
+        parent = context.get(SPAN_KEY)
+        parent_context = parent.get_span_context() if isinstance(parent, OtelSpan) else None
+        if parent_context is not None and not parent_context.is_valid:
+            parent_context = None
+        trace_id = parent_context.trace_id if parent_context is not None else self.new_trace_id()
+        try:
+            result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        except Exception:
+            _logger.exception("The sampler failed; the span is recorded.")
+            return None, attributes
+        if result.decision.is_recording():
+            return None, result.attributes
+        dropped = SpanContext(
+            trace_id, self.new_span_id() or self.ids.span_id(), False, TraceFlags(0), result.trace_state
+        )
+        return NonRecordingSpan(dropped), None
+
+    # -- deciding ------------------------------------------------------------------------------------
+
+    def decide(self, segment: Segment) -> None:
+        """Make the sampling decision of a segment final, unless it is."""
+        with self._decision_lock:
+            if segment.decided:
+                return
+            root = segment.local_root
+            if root is None:
+                segment.decided = True
+                return
+            try:
+                self.hooks.decide(segment, root)
+            except Exception:
+                _logger.exception("The sampling decision failed; the trace is kept.")
+                _keep_everything(segment, root)
+
+    def decide_manual(self, segment: Segment, *, keep: bool) -> None:
+        """Keep or drop a trace by hand; the last call wins."""
+        with self._decision_lock:
+            self.hooks.decide_manual(segment, keep)
+
+    # -- finishing -----------------------------------------------------------------------------------
+
+    def end_with_processor(self, span: Span, end_time: int) -> None:
+        """End a span that additional processors want to see."""
+        with self._lock:
+            if span.end_ns is not None:
+                span._refuse("Calling end() on an ended span.")
+                return
+            span.end_ns = end_time
+        processor = self.processor
+        if processor is not None:
+            try:
+                processor._on_ending(span)
+                processor.on_end(span._readable_span())
+            except Exception:
+                _logger.exception("A span processor failed in on_end.")
+        segment = span.segment
+        self.acquire()
+        segment.finished.append(span)
+        segment.open_spans -= 1
+        if segment.open_spans and len(segment.finished) < self.partial_flush_min_spans:
+            self.release()
+            return
+        self.flush_segment(segment)
+
+    def flush_segment(self, segment: Segment) -> None:
+        """Hand the finished spans of a segment to the exporter. Called with the lock held; releases it."""
+        spans = segment.finished
+        segment.finished = []
+        is_partial = segment.open_spans > 0
+        segment.sent_spans += len(spans)
+        self.release()
+        self.export(segment, spans, partial=is_partial)
+
+    # -- fork ----------------------------------------------------------------------------------------
+
+    def bury(self) -> None:
+        """Cut off an engine inherited from the parent process: its spans end without effect."""
+        self.dead = True
+        self._lock = threading.Lock()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        self._decision_lock = threading.RLock()
+        self.export = _ignore_chunk
+        self.processor = None
+
+
+def _span_class(limits: SpanLimitValues) -> type[Span]:
+    """Return the span class for these limits: `Span` itself for the usual ones."""
+    if limits == SpanLimitValues():
+        return Span
+    fields = {name: getattr(limits, name) for name in SpanLimitValues.__slots__}
+    fields["plain_limits"] = limits.max_values == 128 and limits.max_value_length is None  # noqa: PLR2004 - see Span.set_attribute
+    return type("Span", (Span,), fields)

@@ -1,0 +1,287 @@
+"""The SDK provider: what `opentelemetry.trace.get_tracer_provider()` returns after `configure()`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+)
+from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import Tracer as OtelTracer
+
+from ddtrace_manual._ids import MASK_64, IdSource
+from .engine import Engine, EngineHooks, SpanLimitValues
+from .tracer import Tracer
+
+if TYPE_CHECKING:
+    from ddtrace_manual.config import Config
+
+__all__ = ["EngineIdGenerator", "TracerProvider", "limits_of"]
+
+_logger = logging.getLogger("ddtrace_manual.tracing")
+_MASK_128 = (1 << 128) - 1
+
+
+class EngineIdGenerator(IdGenerator):
+    """The engine's ids as an SDK id generator; the high half of a trace id is a time, so not all is random."""
+
+    def __init__(self, ids: IdSource) -> None:
+        self.ids = ids
+
+    def generate_span_id(self) -> int:
+        """Return a new 64-bit span id."""
+        return self.ids.span_id()
+
+    def generate_trace_id(self) -> int:
+        """Return a new 128-bit trace id."""
+        return self.ids.trace_id()
+
+    def is_trace_id_random(self) -> bool:
+        """Return `False`: `traceparent` must not claim the W3C random flag (spec/propagation.md §14.2)."""
+        return False
+
+
+class _ForeignIds(IdSource):
+    """Ids from a user's generator; 0 and surplus bits are replaced by ids of our own."""
+
+    def __init__(self, generator: IdGenerator) -> None:
+        super().__init__()
+        self._generator = generator
+        self.random_span_id = self.span_id  # type: ignore[assignment] # a method has the same call
+
+    def span_id(self) -> int:
+        """Return the generator's next span id."""
+        return self._checked(self._generator.generate_span_id, MASK_64) or super().span_id()
+
+    def trace_id(self) -> int:
+        """Return the generator's next trace id."""
+        return self._checked(self._generator.generate_trace_id, _MASK_128) or super().trace_id()
+
+    @staticmethod
+    def _checked(generate: Callable[[], int], mask: int) -> int:
+        try:
+            return generate() & mask
+        except Exception:
+            _logger.exception("The id generator failed; a random id is used.")
+            return 0
+
+
+class TracerProvider(SDKTracerProvider):
+    """An OpenTelemetry SDK provider whose spans reach the Datadog Agent.
+
+    Extra span processors, limits, samplers and id generators work as with the SDK's own provider.
+    Until `connect` is called its spans go to the extra processors only.
+
+    Attributes:
+        config: The effective configuration, or `None` for a provider made by hand.
+        engine: What spans are made with; `None` while tracing is disabled or after `shutdown()`.
+    """
+
+    def __init__(  # noqa: PLR0913 - the SDK signature
+        self,
+        sampler: Sampler | None = None,
+        resource: Resource | None = None,
+        shutdown_on_exit: bool = True,  # noqa: FBT001, FBT002 - the SDK signature
+        active_span_processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None,
+        id_generator: IdGenerator | None = None,
+        span_limits: SpanLimits | None = None,
+        *,
+        hooks: EngineHooks | None = None,
+        ids: IdSource | None = None,
+        partial_flush_min_spans: int | None = 300,
+        max_frames: int = 30,
+        enabled: bool = True,
+        **extra: Any,  # Any: keyword arguments that later versions of the SDK add
+    ) -> None:
+        ids = ids or IdSource()
+        super().__init__(
+            sampler or ALWAYS_ON,
+            resource,
+            shutdown_on_exit,
+            active_span_processor,
+            id_generator or EngineIdGenerator(ids),
+            span_limits,
+            **extra,
+        )
+        self.config: Config | None = None
+        self._user_sampler = sampler
+        self._max_frames = max_frames
+        self._partial_flush_min_spans = partial_flush_min_spans
+        self._ids = ids if id_generator is None else _ForeignIds(id_generator)
+        self._flush: Callable[[float], bool] | None = None
+        self._shutdown: Callable[[float], bool] | None = None
+        self.engine: Engine | None = None
+        if enabled and not self._disabled:
+            self.engine = self._new_engine(hooks or EngineHooks())
+            self._attach_processor()
+        self._forget_at_fork = _register_fork(self)
+
+    def connect(
+        self,
+        hooks: EngineHooks,
+        *,
+        flush: Callable[[float], bool],
+        shutdown: Callable[[float], bool],
+        on_fork: Callable[[], EngineHooks] | None = None,
+    ) -> None:
+        """Attach the export pipeline, or another one in place of it.
+
+        Args:
+            hooks: Where finished chunks go and who decides about sampling.
+            flush: (timeout in seconds) → whether everything accepted so far arrived.
+            shutdown: (timeout in seconds) → whether everything was sent before the end.
+            on_fork: Called in a forked child; returns the hooks of the child's own pipeline.
+        """
+        self._flush, self._shutdown, self._on_fork = flush, shutdown, on_fork
+        if self.engine is not None:
+            self.engine.reconfigure(
+                hooks=hooks,
+                limits=limits_of(self._span_limits, self._max_frames),
+                partial_flush_min_spans=self._partial_flush_min_spans,
+                sampler=self._user_sampler,
+            )
+
+    _on_fork: Callable[[], EngineHooks] | None = None
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, Any] | None = None,  # Any: OpenTelemetry attribute values
+    ) -> OtelTracer:
+        """Return the tracer of an instrumentation scope; equal scopes share one."""
+        if self._disabled:
+            return NoOpTracer()
+        if not instrumenting_module_name:
+            instrumenting_module_name = ""
+            _logger.error("get_tracer called with missing module name.")
+        version = instrumenting_library_version or ""
+        scope = InstrumentationScope(instrumenting_module_name, version, schema_url, attributes)
+        with self._tracers_lock:
+            tracer = self._tracers.get(scope)
+            if tracer is None:
+                tracer = self._tracers[scope] = self._new_tracer(scope, version)
+        return tracer
+
+    def _new_tracer(self, scope: InstrumentationScope, version: str) -> Tracer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            info = InstrumentationInfo(scope.name, version, scope.schema_url)
+        tracer = Tracer(
+            self.sampler,
+            self.resource,
+            self._active_span_processor,
+            self.id_generator,
+            info,
+            self._span_limits,
+            scope,
+            meter_provider=self._meter_provider,
+            _tracer_config=self._apply_tracer_configurator(scope),
+        )
+        tracer.provider = self
+        return tracer
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Add a processor beside the export to the Agent; it sees every span, sampled or not."""
+        super().add_span_processor(span_processor)
+        self._attach_processor()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Deliver everything finished so far; return whether that was done in time."""
+        flushed = super().force_flush(timeout_millis)
+        return (self._flush is None or self._flush(timeout_millis / 1000)) and flushed
+
+    def shutdown(self) -> None:
+        """Deliver what is finished, within 5 seconds, and stop. Spans started later are not recorded."""
+        self.engine = None
+        if self._shutdown is not None:
+            self._shutdown(5.0)
+        super().shutdown()
+
+    def _new_engine(self, hooks: EngineHooks) -> Engine:
+        return Engine(
+            hooks=hooks,
+            resource=self._resource,
+            ids=self._ids,
+            limits=limits_of(self._span_limits, self._max_frames),
+            partial_flush_min_spans=self._partial_flush_min_spans,
+            sampler=self._user_sampler,
+        )
+
+    def _attach_processor(self) -> None:
+        """Let the engine call the extra processors only when there are some."""
+        active = self._active_span_processor
+        if self.engine is not None and getattr(active, "_span_processors", None) != ():
+            self.engine.processor = active
+
+    def _update_resource(self, resource: Resource) -> None:
+        super()._update_resource(resource)
+        if self.engine is not None:
+            self.engine.resource = self._resource
+
+    def _decide_before_fork(self) -> None:
+        """Make the decision of the trace that is current, so that both processes agree."""
+        from ddtrace_manual._context import SPAN_KEY, get_current  # noqa: PLC0415 - only when forking
+        from .span import Span  # noqa: PLC0415
+
+        span = get_current().get(SPAN_KEY)
+        if isinstance(span, Span):
+            span.segment.decide()
+
+    def _renew_after_fork(self) -> None:
+        """Replace the engine in a forked child; spans of the parent process become remote-like parents."""
+        old = self.engine
+        if old is None:
+            return
+        old.bury()
+        self._ids.reseed()
+        engine = self._new_engine(self._on_fork() if self._on_fork is not None else EngineHooks())
+        engine.resource = self._resource
+        self.engine = engine
+        self._attach_processor()
+
+
+def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:
+    """Return the SDK's limits as plain values."""
+    return SpanLimitValues(
+        max_values=limits.max_span_attributes,
+        max_value_length=limits.max_span_attribute_length,
+        max_events=limits.max_events,
+        max_links=limits.max_links,
+        max_event_attributes=limits.max_event_attributes,
+        max_link_attributes=limits.max_link_attributes,
+        max_attribute_length=limits.max_attribute_length,
+        max_frames=max_frames,
+    )
+
+
+def _register_fork(provider: TracerProvider) -> weakref.ref[TracerProvider]:
+    """Have a provider told about forks for as long as it lives."""
+    reference = weakref.ref(provider)
+
+    def before() -> None:
+        if (alive := reference()) is not None:
+            alive._decide_before_fork()
+
+    def after_in_child() -> None:
+        if (alive := reference()) is not None:
+            alive._renew_after_fork()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_child=after_in_child)
+    return reference

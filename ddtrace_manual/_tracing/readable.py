@@ -1,0 +1,152 @@
+"""What OpenTelemetry reads of a span, built when it is asked for.
+
+Processors and exporters get a true `ReadableSpan` of the SDK.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
+
+from ddtrace_manual import _tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ddtrace_manual._model import EventRecord, LinkRecord
+    from .span import Span
+
+__all__ = [
+    "ResourceName",
+    "event_of",
+    "info_of",
+    "link_of",
+    "parent_context",
+    "snapshot",
+    "visible_attributes",
+]
+
+
+class ResourceName(str, Resource):
+    """A span's resource name that can be read as the provider's OpenTelemetry `Resource` as well.
+
+    Both worlds call it `span.resource`: for users of the facade it is Datadog's resource name, for
+    span processors that see a live span it is the SDK's `Resource`. Comparison, hashing and text are
+    those of the string. Spans handed to exporters carry the plain `Resource`.
+    """
+
+    __slots__ = ("_otel",)
+    _otel: Resource
+
+    @classmethod
+    def of(cls, name: object, resource: Resource) -> ResourceName:
+        """Return `name`, remembering the provider's resource."""
+        made = str.__new__(cls, name)
+        made._otel = resource
+        return made
+
+    def __init__(self, *_: object) -> None:
+        """Nothing: the string is complete, the resource is looked up."""
+
+    @property
+    def attributes(self) -> Any:  # Any: the SDK's attribute mapping
+        """Attributes of the OpenTelemetry resource."""
+        return self._otel.attributes
+
+    @property
+    def schema_url(self) -> str:
+        """Schema URL of the OpenTelemetry resource."""
+        return self._otel.schema_url
+
+    def merge(self, other: Resource) -> Resource:
+        """Merge the OpenTelemetry resource with another."""
+        return self._otel.merge(other)
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the OpenTelemetry resource as JSON."""
+        return self._otel.to_json(indent)
+
+    __eq__ = str.__eq__
+    __ne__ = str.__ne__
+    __hash__ = str.__hash__
+    __repr__ = str.__repr__
+
+
+def visible_attributes(span: Span) -> dict[str, Any]:  # Any: values of every type
+    """Return the attributes; a span of the facade shows its operation name among them."""
+    values = span.values
+    if span.operation_name is None or _tags.OPERATION_NAME in values:
+        return values
+    return {_tags.OPERATION_NAME: span.operation_name, **values}
+
+
+def parent_context(span: Span) -> SpanContext | None:
+    """Return the parent's span context, rebuilt from ids where the parent is remote or gone."""
+    if not span.parent_id:
+        return None
+    if span.local_parent is not None:
+        return span.local_parent.get_span_context()  # type: ignore[attr-defined,no-any-return] # always an engine span
+    segment = span.segment
+    flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
+    return SpanContext(segment.trace_id, span.parent_id, span.is_local_root, flags)
+
+
+def event_of(record: EventRecord) -> Event:
+    """Return an event as an OpenTelemetry object."""
+    return Event(record.name, _bounded(record.attributes, record.dropped_attributes), record.time_ns)
+
+
+def link_of(record: LinkRecord) -> Link:
+    """Return a link as an OpenTelemetry object."""
+    state = TraceState.from_header([record.tracestate]) if record.tracestate else None
+    flags = TraceFlags((record.flags or 0) & 0xFF)
+    context = SpanContext(record.trace_id, record.span_id, True, flags, state)
+    return Link(context, _bounded(record.attributes, record.dropped_attributes))
+
+
+def info_of(scope: InstrumentationScope | None) -> InstrumentationInfo | None:
+    """Return the deprecated form of a scope."""
+    if scope is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return InstrumentationInfo(scope.name, scope.version or "", scope.schema_url)
+
+
+def snapshot(span: Span) -> ReadableSpan:
+    """Return the span as the SDK hands it to processors and exporters."""
+    events: BoundedList = BoundedList(span.max_events)
+    events.extend(span.events)
+    events.dropped = span.dropped_event_records
+    links: BoundedList = BoundedList(span.max_links)
+    links.extend(span.links)
+    links.dropped = span.dropped_link_records
+    return ReadableSpan(
+        name=span.otel_name,
+        context=span.get_span_context(),
+        parent=parent_context(span),
+        resource=span.segment.engine.resource,
+        attributes=_bounded(visible_attributes(span), span.dropped_values),
+        events=events,
+        links=links,
+        kind=span.otel_kind,
+        instrumentation_info=info_of(span.scope),
+        status=span.status,
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+        instrumentation_scope=span.scope,
+    )
+
+
+def _bounded(values: Mapping[str, Any] | None, dropped: int) -> BoundedAttributes:  # Any: values of every type
+    """Return attributes in the SDK's container, with the count of those that were dropped."""
+    bounded = BoundedAttributes(attributes=values, immutable=True)
+    bounded.dropped = dropped
+    return bounded

@@ -1,0 +1,58 @@
+"""One local trace: how many of its spans are open, which are finished, what was decided.
+
+Invariant: `open_spans` counts the spans that were started here and not ended. When it reaches 0 the
+finished spans form a chunk; a child started later from an ended span opens the segment again, with
+the same decision, and makes a later chunk.
+
+Memory: finished spans of a segment with open spans stay here, at most `partial_flush_min_spans` of
+them; with partial flushing off there is no bound.
+
+Source: spec/trace-export.md §1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddtrace_manual._model import RemoteContext, SegmentRecord
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .span import Span
+
+__all__ = ["Segment"]
+
+
+class Segment(SegmentRecord):
+    """A segment of the engine; `open_spans` and `finished` are guarded by the engine's lock."""
+
+    def __init__(self, engine: Engine, trace_id: int) -> None:
+        self.engine = engine
+        self.trace_id = trace_id
+        # Times of a segment are monotonic readings plus this offset, so that a jump of the wall
+        # clock cannot make a span negative or hours long.
+        self.clock_offset_ns = engine.wall_ns() - engine.monotonic_ns()
+        self.open_spans = 0
+        self.finished: list[Span] = []
+
+    def inherit(self, remote: RemoteContext) -> None:
+        """Take over what was extracted. The extracted context keeps a copy of its own, as received."""
+        self.priority = remote.priority
+        self.origin = remote.origin
+        if remote.tags is not None:
+            self.tags = dict(remote.tags)
+        self.members = remote.members
+        self.ot = remote.ot
+        self.propagation_error = remote.propagation_error
+        self.parent_tag = remote.parent_tag
+
+    def decide(self) -> None:
+        """Make the sampling decision now, unless it was made."""
+        if not self.decided:
+            self.engine.decide(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Segment(trace_id={self.trace_id:032x}, open={self.open_spans}, finished={len(self.finished)}, "
+            f"priority={self.priority}, decided={self.decided})"
+        )

@@ -1,0 +1,530 @@
+"""The recording span: an OpenTelemetry SDK span that costs little until somebody asks for more.
+
+`SpanRecord` holds the data, `_types.Span` is the vocabulary users see, the SDK's `Span` is what
+`isinstance` checks, processors and instrumentation packages expect. The SDK's constructor is never
+run: the engine makes the object and sets the few fields that differ from the class-level defaults.
+Span contexts, bounded maps, event objects and statuses are built when a property is read.
+
+Thread-safety: ending is guarded by the engine's lock; setting values relies on the atomicity of
+single dict and list operations.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Span as SDKSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace.status import Status, StatusCode
+
+from ddtrace_manual import _errors, _tags, _types
+from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
+from . import readable
+from .values import clean_items, clean_value
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+
+    from ddtrace_manual._model import PropagationState
+    from .segment import Segment
+
+__all__ = ["Span"]
+
+_logger = logging.getLogger("ddtrace_manual.tracing")
+
+_MARK = "_ddtrace_manual_span_id"
+_DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
+
+
+class Span(SpanRecord, _types.Span, SDKSpan):
+    """A span of the engine. Made by `Engine.start`, never directly."""
+
+    segment: Segment
+    values: dict[str, Any]  # Any: values of every type, see values.py
+
+    # Limits and switches that differ per provider live on a subclass made by the provider, so that
+    # a span reads them without holding them (bench: ten-span).
+    max_values: int | None = 128
+    max_value_length: int | None = None
+    max_events: int | None = 128
+    max_links: int | None = 128
+    max_event_attributes: int | None = 128
+    max_link_attributes: int | None = 128
+    max_attribute_length: int | None = None
+    plain_limits = True
+    """Attributes need no cutting and at most 128 are kept."""
+    max_frames = 30
+
+    dropped_values = 0
+    dropped_event_records = 0
+    dropped_link_records = 0
+    failed_child_id = 0
+    """Span id of the child whose exception was seen last; its exception is told only once in full."""
+    _record_exception = True
+    _set_status_on_exception = True
+
+    # -- setting values ------------------------------------------------------------------------
+
+    def set_attribute(self, key: str, value: Any = None) -> None:  # Any: values of every type
+        """Set one attribute; see `docs/reference/attributes.md` for what becomes of each type.
+
+        Keys that are empty or no strings are dropped, as is the oldest attribute beyond 128.
+        """
+        if self.end_ns is not None:
+            self._refuse("Setting attribute on ended span.")
+            return
+        if key.__class__ is not str or not key:
+            self._set_odd_key(key, value)
+            return
+        if key in _DIRECTIVES and self._obey(key, value):
+            return
+        cls = value.__class__
+        values = self.values
+        # Ordinary values go straight into the dict (bench: ten-span).
+        if self.plain_limits and (cls is str or cls is int or cls is bool or cls is float) and len(values) < 128:  # noqa: PLR2004
+            values[key] = value
+        else:
+            self._set_bounded(key, value)
+
+    set_tag = set_attribute
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:  # Any: values of every type
+        """Set several attributes."""
+        if self.end_ns is not None:
+            self._refuse("Setting attribute on ended span.")
+            return
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    set_tags = set_attributes
+
+    def get_tag(self, key: str) -> Any:  # Any: values of every type
+        """Return the value of a tag as it was set, or `None`."""
+        return self.values.get(key)
+
+    def add_event(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,  # Any: values of every type
+        timestamp: int | None = None,
+    ) -> None:
+        """Add an event; the oldest beyond 128 is dropped.
+
+        Args:
+            name: What happened.
+            attributes: Details; at most 128 are kept.
+            timestamp: Nanoseconds since the Unix epoch; default: now.
+        """
+        if self.end_ns is not None:
+            self._refuse("Tried calling _add_event on an ended span.")
+            return
+        kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
+        segment = self.segment
+        time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns if timestamp is None else timestamp
+        self._append_event(EventRecord(name, time_ns, kept, dropped))
+
+    def add_link(
+        self,
+        context: SpanContext,
+        attributes: Mapping[str, Any] | None = None,  # Any: values of every type
+    ) -> None:
+        """Link to another span; the oldest beyond 128 is dropped."""
+        if self.end_ns is not None:
+            self._refuse("Tried calling _add_link on an ended span.")
+            return
+        if context is None or not (context.is_valid or attributes or context.trace_state):
+            return
+        kept, dropped = clean_items(attributes, self.max_link_attributes, self.max_attribute_length)
+        flags = int(context.trace_flags)
+        state = context.trace_state
+        header = state.to_header() if state else ""
+        self.append_link(LinkRecord(context.trace_id, context.span_id, kept, header, flags, dropped))
+
+    def append_link(self, link: LinkRecord) -> None:
+        """Add a link that is already in recorded form."""
+        links = self.link_records
+        if links is None:
+            links = self.link_records = []
+        limit = self.max_links
+        if limit is not None and len(links) >= limit:
+            self.dropped_link_records += 1
+            if not limit:
+                return
+            del links[0]
+        links.append(link)
+
+    def update_name(self, name: str) -> None:
+        """Rename the OpenTelemetry span; the resource follows unless it was set."""
+        if self.end_ns is not None:
+            self._refuse("Tried calling update_name on an ended span.")
+            return
+        self.otel_name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status: `OK` is final, `UNSET` is ignored, a description is kept only for `ERROR`."""
+        if self.end_ns is not None:
+            self._refuse("Tried calling set_status on an ended span.")
+            return
+        if isinstance(status, Status):
+            if description is not None:
+                _logger.warning(
+                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description
+                )
+            code, description = status.status_code.value, status.description
+        elif isinstance(status, StatusCode):
+            code = status.value
+        else:
+            return
+        if self.status_code == STATUS_OK or code == STATUS_UNSET:
+            return
+        self.status_code = code
+        self.status_description = description if code == STATUS_ERROR and isinstance(description, str) else None
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,  # Any: values of every type
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+    ) -> None:
+        """Add an `exception` event. The status stays as it is: an exception alone is no error."""
+        if self.end_ns is not None:
+            self._refuse("Tried calling _add_event on an ended span.")
+            return
+        details: dict[str, Any] = {
+            "exception.type": _errors.describe_type(exception),
+            "exception.message": _errors.safe_str(exception),
+            "exception.stacktrace": _errors.format_stack(exception, self.max_frames),
+            "exception.escaped": str(escaped),
+        }
+        if attributes:
+            details.update(attributes)
+        self.add_event("exception", details, timestamp)
+
+    def set_error(
+        self,
+        exc: BaseException | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the field's standard term
+        message: str | None = None,
+        stack: str | None = None,
+    ) -> None:
+        """Mark the span as failed; see `_types.Span.set_error`."""
+        if self.end_ns is not None:
+            self._refuse("Setting an error on an ended span.")
+            return
+        if exc is None and type is None and message is None and stack is None:
+            exc = sys.exc_info()[1]
+        if exc is not None:
+            self.record_exception(exc)
+        if type is not None:
+            self.set_attribute(_tags.ERROR_TYPE, type)
+        if message is not None:
+            self.set_attribute(_tags.ERROR_MESSAGE, message)
+        if stack is not None:
+            self.set_attribute(_tags.ERROR_STACK, stack)
+        self._mark_error(message if message is not None or exc is None else _errors.safe_str(exc))
+
+    def leave_with(self, exc: BaseException) -> None:
+        """Record that an exception left this span: in full, or briefly when a child has told it.
+
+        The exception carries the id of the span it left last; the parent knows the child that failed
+        last. When both agree the innermost span has the stack, and type and message will do.
+        """
+        if self.end_ns is not None:
+            return
+        marks = exc.__dict__
+        brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
+        marks[_MARK] = self.span_id
+        if self.local_parent is not None:
+            self.local_parent.failed_child_id = self.span_id  # type: ignore[attr-defined] # always an engine span
+        message = _errors.safe_str(exc)
+        if brief:
+            self.set_attribute(_tags.ERROR_TYPE, _errors.describe_type(exc))
+            self.set_attribute(_tags.ERROR_MESSAGE, message)
+        else:
+            self.record_exception(exc, escaped=True)
+        self._mark_error(message)
+
+    def _mark_error(self, description: str | None) -> None:
+        if self.status_code != STATUS_OK:
+            self.status_code = STATUS_ERROR
+            self.status_description = description
+
+    # -- Datadog's vocabulary --------------------------------------------------------------------
+
+    @property
+    def trace_id(self) -> int:
+        """128-bit trace id. Reading it decides nothing."""
+        return self.segment.trace_id
+
+    @property
+    def service(self) -> str | None:
+        """Service set on this span or taken over from its parent; `None` for the configured one."""
+        return self.values.get(_tags.SERVICE_NAME)
+
+    @service.setter
+    def service(self, value: str | None) -> None:
+        self.set_attribute(_tags.SERVICE_NAME, value)
+        self.set_attribute(_tags.SERVICE_SOURCE, None if value is None else "m")
+
+    def inherit_service(self, values: Mapping[str, Any]) -> None:  # Any: values of every type
+        """Take over the service of the parent, whose values are given."""
+        self.values[_tags.SERVICE_NAME] = values[_tags.SERVICE_NAME]
+        if _tags.SERVICE_SOURCE in values:
+            self.values[_tags.SERVICE_SOURCE] = values[_tags.SERVICE_SOURCE]
+
+    @property
+    def resource(self) -> Any:  # Any: a str that is also the SDK's Resource
+        """Resource name, as a string that also serves as the provider's OpenTelemetry `Resource`."""
+        name = self.values.get(_tags.RESOURCE_NAME) or self.otel_name
+        return readable.ResourceName.of(name, self.segment.engine.resource)
+
+    @resource.setter
+    def resource(self, value: str | None) -> None:
+        self.set_attribute(_tags.RESOURCE_NAME, value)
+
+    @property
+    def span_type(self) -> str | None:
+        """Span type, for example `web`; `None` when not set."""
+        return self.values.get(_tags.SPAN_TYPE)
+
+    @span_type.setter
+    def span_type(self, value: str | None) -> None:
+        self.set_attribute(_tags.SPAN_TYPE, value)
+
+    def keep(self) -> None:
+        """Keep the whole trace, whatever was decided before."""
+        self.segment.engine.decide_manual(self.segment, keep=True)
+
+    def drop(self) -> None:
+        """Drop the whole trace, whatever was decided before."""
+        self.segment.engine.decide_manual(self.segment, keep=False)
+
+    # -- ending ----------------------------------------------------------------------------------
+
+    def is_recording(self) -> bool:
+        """Return whether the span is still open."""
+        return self.end_ns is None
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span, and hand its segment to the exporter when it was the last open one.
+
+        Args:
+            end_time: Nanoseconds since the Unix epoch; default: now. The first end wins.
+        """
+        segment = self.segment
+        engine = segment.engine
+        if end_time is None:
+            end_time = engine.monotonic_ns() + segment.clock_offset_ns
+        if engine.processor is not None:
+            engine.end_with_processor(self, end_time)
+            return
+        # acquire/release instead of `with`: half the cost, and nothing in between can raise (bench: ten-span).
+        engine.acquire()
+        if self.end_ns is not None:
+            engine.release()
+            self._refuse("Calling end() on an ended span.")
+            return
+        self.end_ns = end_time
+        segment.finished.append(self)
+        segment.open_spans -= 1
+        if segment.open_spans and len(segment.finished) < engine.partial_flush_min_spans:
+            engine.release()
+            return
+        engine.flush_segment(segment)  # releases the lock
+
+    def _refuse(self, message: str) -> None:
+        _logger.debug("%s (%r)", message, self.otel_name)
+
+    # -- what OpenTelemetry reads ------------------------------------------------------------------
+
+    def get_span_context(self) -> SpanContext:
+        """Return the span context; its flags are final, so this makes the sampling decision."""
+        segment = self.segment
+        segment.decide()
+        cached: SpanContext | None = self.__dict__.get("_context_cache")
+        flags = 1 if (segment.priority or 0) > 0 else 0
+        if cached is not None and cached.trace_flags == flags and self.__dict__["_context_tags"] == segment.tags:
+            return cached
+        state: TraceState = segment.engine.display_trace_state(segment, self.span_id)
+        cached = SpanContext(segment.trace_id, self.span_id, False, TraceFlags(flags), state)
+        self.__dict__["_context_cache"] = cached
+        self.__dict__["_context_tags"] = dict(segment.tags) if segment.tags is not None else None
+        return cached
+
+    def propagation_state(self) -> tuple[int, int, PropagationState]:
+        """Return trace id, span id and what travels with the trace; makes the sampling decision."""
+        segment = self.segment
+        if not segment.decided:
+            segment.decide()
+        return segment.trace_id, self.span_id, segment
+
+    @property
+    def context(self) -> SpanContext:
+        """The span context."""
+        return self.get_span_context()
+
+    _context = context
+
+    @property
+    def name(self) -> str:
+        """OpenTelemetry name."""
+        return self.otel_name
+
+    _name = name
+
+    @property
+    def kind(self) -> SpanKind:
+        """OpenTelemetry kind."""
+        return self.otel_kind
+
+    _kind = kind
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """Span context of the parent, or `None`."""
+        return readable.parent_context(self)
+
+    _parent = parent
+
+    @property
+    def start_time(self) -> int:
+        """Start, in nanoseconds since the Unix epoch."""
+        return self.start_ns
+
+    _start_time = start_time
+
+    @property
+    def end_time(self) -> int | None:
+        """End, in nanoseconds since the Unix epoch; `None` while open."""
+        return self.end_ns
+
+    _end_time = end_time
+
+    @property
+    def status(self) -> Status:
+        """OpenTelemetry status."""
+        return Status(StatusCode(self.status_code), self.status_description)
+
+    _status = status
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # Any: values of every type
+        """Read-only view of the attributes."""
+        return MappingProxyType(readable.visible_attributes(self))
+
+    @property
+    def _attributes(self) -> Mapping[str, Any]:  # Any: values of every type
+        return readable.visible_attributes(self)
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """Events as OpenTelemetry objects."""
+        return tuple(readable.event_of(record) for record in self.event_records or ())
+
+    _events = events
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Links as OpenTelemetry objects."""
+        return tuple(readable.link_of(record) for record in self.link_records or ())
+
+    _links = links
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes were dropped."""
+        return self.dropped_values
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events were dropped."""
+        return self.dropped_event_records
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links were dropped."""
+        return self.dropped_link_records
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope | None:
+        """Scope of the tracer that made the span."""
+        return self.scope
+
+    _instrumentation_scope = instrumentation_scope
+
+    @property
+    def instrumentation_info(self) -> InstrumentationInfo | None:
+        """Deprecated form of `instrumentation_scope`."""
+        return readable.info_of(self.scope)
+
+    _instrumentation_info = instrumentation_info
+
+    @property
+    def _resource(self) -> Resource:
+        return self.segment.engine.resource
+
+    def _readable_span(self) -> ReadableSpan:
+        return readable.snapshot(self)
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as the SDK prints it."""
+        return readable.snapshot(self).to_json(indent)
+
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
+        """Refuse: a span of the engine is started when it is made."""
+        _logger.warning("Calling start() on a started span.")
+
+    def __repr__(self) -> str:
+        return f'Span(name="{self.otel_name}", trace_id={self.trace_id:032x}, span_id={self.span_id:016x})'
+
+    # -- rare paths of setting ---------------------------------------------------------------------
+
+    def _set_odd_key(self, key: object, value: object) -> None:
+        if isinstance(key, str) and key:
+            self._set_bounded(str.__str__(key), value)
+            return
+        self.dropped_values += 1
+        _logger.debug("Dropped an attribute whose key %r is no string or empty.", type(key))
+
+    def _set_bounded(self, key: str, value: object) -> None:
+        values = self.values
+        cleaned = clean_value(value, self.max_value_length)
+        limit = self.max_values
+        if limit == 0:
+            self.dropped_values += 1
+            return
+        values.pop(key, None)
+        if limit is not None and len(values) >= limit:
+            values.pop(next(iter(values), ""), None)
+            self.dropped_values += 1
+        values[key] = cleaned
+
+    def _obey(self, key: str, value: object) -> bool:
+        """Act on `manual.keep` or `manual.drop`; a computed "off" value (`False`, 0) is ignored."""
+        if value is False or (isinstance(value, (int, str)) and str(value).lower() in ("0", "false")):
+            return True
+        self.segment.engine.decide_manual(self.segment, keep=key == _tags.MANUAL_KEEP)
+        return True
+
+    def _append_event(self, event: EventRecord) -> None:
+        events = self.event_records
+        if events is None:
+            events = self.event_records = []
+        limit = self.max_events
+        if limit is not None and len(events) >= limit:
+            self.dropped_event_records += 1
+            if not limit:
+                return
+            del events[0]
+        events.append(event)

@@ -1,0 +1,189 @@
+"""The tracer behind the OpenTelemetry API: SDK signatures over the engine."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from opentelemetry.sdk.trace import Tracer as SDKTracer
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanKind
+from opentelemetry.trace import Span as OtelSpan
+from opentelemetry.trace.status import Status, StatusCode
+
+from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
+from ddtrace_manual._errors import safe_str
+from ddtrace_manual._model import LinkRecord
+from .span import Span
+from .values import clean_items
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+
+    from .engine import Engine
+    from .provider import TracerProvider
+
+__all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])  # Any: decorators accept every callable
+_DIRECTIVES = frozenset({"manual.keep", "manual.drop"})
+
+
+class Tracer(SDKTracer):
+    """A tracer of `TracerProvider`. Thread-safe."""
+
+    # Set by the provider after the SDK's constructor has run.
+    provider: TracerProvider
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine spans are made with; `None` while tracing is disabled."""
+        return self.provider.engine
+
+    def start_span(  # noqa: PLR0913 - the OpenTelemetry signature
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,  # Any: values of every type
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+    ) -> OtelSpan:
+        """Start a span that is not made current; see `opentelemetry.trace.Tracer.start_span`.
+
+        Args:
+            name: OpenTelemetry name; becomes the resource unless attributes say otherwise.
+            context: Where to look for the parent; default: the current context. An empty one means no parent.
+            kind: Role of the span.
+            attributes: Values known at the start.
+            links: Spans of other traces.
+            start_time: Nanoseconds since the Unix epoch; default: now.
+            record_exception: Whether leaving `with span:` by an exception adds an `exception` event.
+            set_status_on_exception: Whether it sets the status to error.
+        """
+        if context is None:
+            context = get_current()
+        engine = self.provider.engine
+        if engine is None or not self._tracer_config.is_enabled:
+            parent = context.get(SPAN_KEY)
+            parent = parent if isinstance(parent, OtelSpan) else INVALID_SPAN
+            return NonRecordingSpan(parent.get_span_context())
+        if engine.sampler is not None:
+            dropped, attributes = engine.sample(context, name, kind, attributes, links)
+            if dropped is not None:
+                return dropped
+        span = engine.start(
+            name if name.__class__ is str else safe_str(name), context, cast("Any", self._instrumentation_scope)
+        )
+        if kind is not SpanKind.INTERNAL:
+            span.otel_kind = kind
+        if attributes or links or start_time is not None:
+            apply_options(span, attributes, links, start_time)
+        if not record_exception:
+            span._record_exception = False
+        if not set_status_on_exception:
+            span._set_status_on_exception = False
+        if engine.processor is not None:
+            engine.notify_start(span, context)
+        return span
+
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0913 - the OpenTelemetry signature
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,  # Any: values of every type
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        end_on_exit: bool = True,  # noqa: FBT001, FBT002
+    ) -> CurrentSpanScope:
+        """Return a context manager, usable as a decorator, that starts a span and makes it current."""
+        return CurrentSpanScope(
+            self,
+            (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception),
+            end_on_exit,
+        )
+
+
+class CurrentSpanScope(AbstractContextManager[OtelSpan]):
+    """What `start_as_current_span` returns; starts its span on entering.
+
+    A small class instead of a generator-based context manager (bench: ten-span, OpenTelemetry API).
+    """
+
+    __slots__ = ("_arguments", "_context", "_end_on_exit", "_previous", "_span", "_tracer")
+
+    def __init__(self, tracer: Tracer, arguments: tuple[Any, ...], end_on_exit: bool) -> None:  # noqa: FBT001
+        self._tracer = tracer
+        self._arguments = arguments  # Any: the positional arguments of start_span
+        self._end_on_exit = end_on_exit
+
+    def __enter__(self) -> OtelSpan:
+        span = self._tracer.start_span(*self._arguments)
+        self._span = span
+        self._previous = previous = get_current()
+        self._context = activate(span, previous)
+        return span
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        restore(self._context, self._previous)
+        span = self._span
+        if isinstance(exc, Exception) and span.is_recording():
+            record, set_status = self._arguments[6:8]
+            if record:
+                span.record_exception(exc)
+            if set_status:
+                span.set_status(Status(StatusCode.ERROR, f"{type(exc).__name__}: {safe_str(exc)}"))
+        if self._end_on_exit:
+            span.end()
+
+    def __call__(self, func: _F) -> _F:
+        """Decorate a function or coroutine function: each call runs in a span of its own."""
+        tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
+        if inspect.iscoroutinefunction(func):
+
+            @functools.wraps(func)
+            async def run_async(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
+                with CurrentSpanScope(tracer, arguments, end_on_exit):
+                    return await func(*args, **kwargs)
+
+            return cast("_F", run_async)
+
+        @functools.wraps(func)
+        def run(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
+            with CurrentSpanScope(tracer, arguments, end_on_exit):
+                return func(*args, **kwargs)
+
+        return cast("_F", run)
+
+
+def apply_options(
+    span: Span,
+    attributes: Mapping[str, Any] | None,  # Any: values of every type
+    links: Sequence[Link] | None,
+    start_time: int | None,
+) -> None:
+    """Put the optional arguments of `start_span` on a span that was just started."""
+    if attributes:
+        kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
+        span.values.update(kept)
+        if not _DIRECTIVES.isdisjoint(span.values):
+            for key in _DIRECTIVES & span.values.keys():
+                span.set_attribute(key, span.values.pop(key))
+    for link in links or ():
+        if isinstance(link, Link):
+            span.add_link(link.context, link.attributes)
+        elif isinstance(link, LinkRecord):
+            span.append_link(link)
+    if start_time is not None:
+        span.start_ns = start_time
