@@ -1,0 +1,131 @@
+"""The workloads in `ddtrace_manual`, through its facade and, where the name says so, the OpenTelemetry API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from opentelemetry import trace as otel
+
+import ddtrace_manual as dd
+
+HEADERS = {
+    "x-datadog-trace-id": "1234567890123456789",
+    "x-datadog-parent-id": "9876543210987654321",
+    "x-datadog-sampling-priority": "1",
+    "x-datadog-tags": "_dd.p.dm=-0,_dd.p.tid=67f2a1b300000000",
+    "traceparent": "00-67f2a1b300000000112210f47de98115-891087b8fbb3d1b1-01",
+    "tracestate": "dd=s:1;p:891087b8fbb3d1b1;t.dm:-0",
+    "host": "shop.example",
+    "accept": "*/*",
+}
+
+
+def set_up() -> None:
+    """Configure from the environment."""
+    dd.configure(service="bench", env="bench", version="1.0")
+
+
+def flush() -> None:
+    """Deliver everything finished so far."""
+    dd.flush(30.0)
+
+
+def shut_down() -> None:
+    """End."""
+    dd.shutdown(30.0)
+
+
+def ten_span(count: int) -> None:
+    """Traces of ten spans in three levels, two attributes each."""
+    span = dd.span
+    for _ in range(count):
+        with span("web.request", resource="GET /orders") as root:
+            root.set_tag("order.id", "A-1001")
+            root.set_tag("items", 3)
+            for _ in range(3):
+                with span("shop.step", resource="price") as step:
+                    step.set_tag("order.id", "A-1001")
+                    step.set_tag("items", 3)
+                    for _ in range(2):
+                        with span("sql.query", resource="SELECT 1") as leaf:
+                            leaf.set_tag("order.id", "A-1001")
+                            leaf.set_tag("items", 3)
+
+
+def ten_span_otel_api(count: int) -> None:
+    """The same traces through the OpenTelemetry API."""
+    start = otel.get_tracer("bench").start_as_current_span
+    for _ in range(count):
+        with start("GET /orders") as root:
+            root.set_attribute("order.id", "A-1001")
+            root.set_attribute("items", 3)
+            for _ in range(3):
+                with start("price") as step:
+                    step.set_attribute("order.id", "A-1001")
+                    step.set_attribute("items", 3)
+                    for _ in range(2):
+                        with start("SELECT 1") as leaf:
+                            leaf.set_attribute("order.id", "A-1001")
+                            leaf.set_attribute("items", 3)
+
+
+@dd.traced
+def nothing() -> None:
+    """Do nothing, traced."""
+
+
+def traced_root(count: int) -> None:
+    """Decorated calls, each a trace of its own."""
+    for _ in range(count):
+        nothing()
+
+
+def traced_nested(count: int) -> None:
+    """Decorated calls inside a span, a hundred each."""
+    for _ in range(count):
+        with dd.span("parent"):
+            for _ in range(99):
+                nothing()
+
+
+def event_and_exception(count: int) -> None:
+    """A span with an event that an exception leaves."""
+    for _ in range(count):
+        try:
+            with dd.span("job") as span:
+                span.add_event("cache.miss", {"key": "k", "size": 3})
+                raise ValueError("no such order")
+        except ValueError:
+            pass
+
+
+def inject(count: int) -> None:
+    """Headers from the current span."""
+    with dd.span("client"):
+        for _ in range(count):
+            dd.inject({})
+
+
+def extract(count: int) -> None:
+    """A context from headers."""
+    headers = HEADERS
+    for _ in range(count):
+        dd.extract(headers)
+
+
+async def _task(number: int) -> None:
+    with dd.span("task") as span:
+        span.set_tag("order.id", "A-1001")
+        span.set_tag("number", number)
+        await asyncio.sleep(0)
+
+
+async def _gather(count: int) -> None:
+    for _ in range(count):
+        with dd.span("request"):
+            await asyncio.gather(*map(_task, range(32)))
+
+
+def asyncio_tasks(count: int) -> None:
+    """32 tasks at a time, a span in each, below one span."""
+    asyncio.run(_gather(count))
