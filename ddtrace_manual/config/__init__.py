@@ -1,0 +1,12 @@
+"""Configuration: the only reader of the environment and of the host's configuration files."""
+
+from __future__ import annotations
+
+from ._config import Config
+from ._process import publish_session
+from ._row import Setting
+from ._settings import SETTINGS
+from ._settings_type import Settings
+from ._sources import Found
+
+__all__ = ["SETTINGS", "Config", "Found", "Setting", "Settings", "publish_session"]
