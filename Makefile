@@ -68,7 +68,7 @@ profile: .venv-bench-ours/.stamp  ## where our own time goes, by function
 	.venv-bench-ours/bin/python benchmarks/profile_ours.py $(BENCH)
 
 docs: .venv/.stamp  ## build the documentation into site/; a broken link fails
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 all: lint typecheck imports test docs  ## everything a change must pass
 

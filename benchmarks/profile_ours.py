@@ -7,6 +7,7 @@ cProfile makes small functions look dearer than they are: use it to find candida
 
 from __future__ import annotations
 
+import contextlib
 import cProfile
 import importlib
 import os
@@ -54,10 +55,8 @@ def _start_once(profile: cProfile.Profile) -> object:
 
     def hook(*_: object) -> None:
         sys.setprofile(None)
-        try:
+        with contextlib.suppress(ValueError):  # another profiler is active
             profile.enable()
-        except ValueError:
-            pass  # another profiler is active
 
     return hook
 
