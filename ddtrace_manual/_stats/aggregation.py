@@ -30,8 +30,7 @@ __all__ = [
     "AggregationKey",
     "AggregationRules",
     "PlainKey",
-    "is_eligible",
-    "is_top_level",
+    "count_as",
 ]
 
 _logger = get_logger("stats")
@@ -49,6 +48,7 @@ NOT_TRACE_ROOT: Final = 2
 _LIBRARY_TOP_LEVEL: Final = "_top_level"  # the other tracers' name for TOP_LEVEL
 _PARTIAL_VERSION: Final = "_dd.partial_version"
 _PEER_KINDS: Final = frozenset(("client", "producer", "consumer"))
+_OTHER_KINDS: Final = frozenset(("", "internal", "server"))
 _ADDITIONAL_VALUE_MAX: Final = 200  # characters
 _STATUS_MAX: Final = 0xFFFFFFFF
 _STATUS_DIGITS_MAX: Final = 10
@@ -112,27 +112,27 @@ OVERFLOW_KEY: Final = AggregationKey(
 """The row for spans whose key no longer fits into a bucket."""
 
 
-def is_top_level(metrics: Mapping[str, float]) -> bool:
-    """Say whether a span was marked top level, by us or by another library."""
-    return metrics.get(TOP_LEVEL) == 1 or metrics.get(_LIBRARY_TOP_LEVEL) == 1
+def count_as(span: DDSpan, span_kinds: frozenset[str]) -> bool | None:
+    """Say whether a finished span counts: `None` not at all, `True` as top level, `False` otherwise.
 
-
-def is_eligible(span: DDSpan, span_kinds: frozenset[str], *, top_level: bool) -> bool:
-    """Say whether a finished span counts.
+    Top level is what is marked so, by us or by another library. One function for both questions,
+    since it runs for every span and most answers are `None`.
 
     Args:
         span: As it is sent.
         span_kinds: Kinds that count by themselves, lower case.
-        top_level: What `is_top_level` says of it.
 
     Source: spec/client-stats.md §2.
     """
     metrics = span["metrics"]
+    top_level = metrics.get(TOP_LEVEL) == 1 or metrics.get(_LIBRARY_TOP_LEVEL) == 1
     if not top_level and metrics.get(MEASURED) != 1:
         kind = span["meta"].get(SPAN_KIND)
         if kind is None or (kind not in span_kinds and kind.lower() not in span_kinds):
-            return False
-    return metrics.get(_PARTIAL_VERSION, -1) < 0
+            return None
+    if metrics.get(_PARTIAL_VERSION, -1) >= 0:
+        return None  # a snapshot of a span that is still open
+    return top_level
 
 
 class AggregationRules:
@@ -164,7 +164,7 @@ class AggregationRules:
         self._additional = tuple(additional[:ADDITIONAL_TAGS_MAX])
         self._splits = splits_top_level
 
-    def key(self, span: DDSpan, *, top_level: bool) -> PlainKey:
+    def key(self, span: DDSpan, top_level: bool) -> PlainKey:  # noqa: FBT001 - once per span
         """Return the key of an eligible span, in the shape of `AggregationKey`.
 
         Source: spec/client-stats.md §3.
@@ -199,7 +199,7 @@ class AggregationRules:
         )
 
     def _peer_tags_of(self, meta: Mapping[str, str], kind: str) -> tuple[str, ...]:
-        if kind in _PEER_KINDS or kind.lower() in _PEER_KINDS:
+        if kind in _PEER_KINDS or (kind not in _OTHER_KINDS and kind.lower() in _PEER_KINDS):
             if meta.keys().isdisjoint(self._peer_keys):
                 return ()
             return tuple(f"{key}:{quantize_addresses(meta[key])}" for key in self._peer_tags if key in meta)

@@ -9,9 +9,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ddtrace_manual._encoding.sketch import LatencySketch
-
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._encoding.sketch import LatencySketch
 from ddtrace_manual._log import get_logger
 
 from .aggregation import (
@@ -22,8 +21,7 @@ from .aggregation import (
     AggregationKey,
     AggregationRules,
     PlainKey,
-    is_eligible,
-    is_top_level,
+    count_as,
 )
 
 if TYPE_CHECKING:
@@ -180,9 +178,9 @@ class Concentrator:
         kinds = rules.span_kinds
         with self._lock:
             for span in chunk:
-                top_level = is_top_level(span["metrics"])
-                if is_eligible(span, kinds, top_level=top_level):
-                    self._add(span, rules.key(span, top_level=top_level), top_level=top_level)
+                top_level = count_as(span, kinds)
+                if top_level is not None:
+                    self._add(span, rules.key(span, top_level), top_level)
 
     def flush(self, *, force: bool = False) -> list[Bucket]:
         """Take out the buckets that are closed, or all of them, oldest first.
@@ -217,7 +215,7 @@ class Concentrator:
         self._collapsed = {}
         self._oldest_ns = self._align(self._clock.wall_ns())
 
-    def _add(self, span: DDSpan, key: PlainKey, *, top_level: bool) -> None:
+    def _add(self, span: DDSpan, key: PlainKey, top_level: bool) -> None:  # noqa: FBT001 - once per span
         duration = span["duration"]
         end = span["start"] + duration
         start = end - end % self.bucket_ns

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-from ddtrace_manual._encoding.sketch import LatencySketch
-from ddtrace_manual._encoding.stats import encode_stats
+from typing import TYPE_CHECKING, Final
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._encoding.sketch import LatencySketch
+from ddtrace_manual._encoding.stats import encode_stats
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 
 from .aggregation import AggregationKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ddtrace_manual._encoding.stats import StatsGroup, StatsPayload
 
     from .concentrator import Bucket, Concentrator, Group
 
@@ -132,8 +133,8 @@ class StatsExporter:
 
 def stats_payload(
     buckets: Sequence[Bucket], bucket_ns: int, identity: StatsIdentity, *, runtime_id: str, sequence: int
-) -> dict[str, Any]:  # Any: the values of a payload are of many types
-    """Return the body of a statistics request as plain data; what the Agent fills in is empty.
+) -> StatsPayload:
+    """Return the body of a statistics request as plain data, without what only the Agent fills in.
 
     Source: spec/client-stats.md §9.
     """
@@ -141,38 +142,29 @@ def stats_payload(
         "Hostname": identity.hostname,
         "Env": identity.env,
         "Version": identity.version,
+        "Service": identity.service,
+        "RuntimeID": runtime_id,
+        "Sequence": sequence,
+        "GitCommitSha": identity.git_commit_sha,
+        "ProcessTags": identity.process_tags,
         "Stats": [
             {
                 "Start": bucket.start_ns,
                 "Duration": bucket_ns,
                 "Stats": [_group_payload(AggregationKey(*key), group) for key, group in bucket.groups.items()],
-                "AgentTimeShift": 0,
             }
             for bucket in buckets
         ],
-        "Lang": "",
-        "TracerVersion": "",
-        "RuntimeID": runtime_id,
-        "Sequence": sequence,
-        "AgentAggregation": "",
-        "Service": identity.service,
-        "ContainerID": "",
-        "Tags": [],
-        "GitCommitSha": identity.git_commit_sha,
-        "ImageTag": "",
-        "ProcessTagsHash": 0,
-        "ProcessTags": identity.process_tags,
     }
 
 
-def _group_payload(key: AggregationKey, group: Group) -> dict[str, Any]:  # Any: as stats_payload
+def _group_payload(key: AggregationKey, group: Group) -> StatsGroup:
     return {
         "Service": key.service,
         "Name": key.operation_name,
         "Resource": key.resource_name,
         "HTTPStatusCode": key.http_status,
         "Type": key.span_type,
-        "DBType": "",
         "Hits": group.hits,
         "Errors": group.errors,
         "Duration": group.duration_ns,
@@ -187,6 +179,5 @@ def _group_payload(key: AggregationKey, group: Group) -> dict[str, Any]:  # Any:
         "HTTPMethod": key.http_method,
         "HTTPEndpoint": key.http_endpoint,
         "srv_src": key.service_source,
-        "SpanDerivedPrimaryTags": [],
         "AdditionalMetricTags": list(key.additional_tags),
     }
