@@ -73,7 +73,14 @@ def _format_trace_id(trace_id: int) -> str:
     return f"{trace_id:032x}" if trace_id > MASK_64 else f"{trace_id:016x}"
 
 
-def inject_single(trace_id: int, span_id: int, state: PropagationState, headers: MutableMapping[str, str]) -> None:
+def inject_single(
+    trace_id: int,
+    span_id: int,
+    state: PropagationState,
+    headers: MutableMapping[str, str],
+    *,
+    tags: Mapping[str, str] | None = None,  # noqa: ARG001 - the formats have parallel signatures
+) -> None:
     """Write `b3`; without a third part while the priority is unknown."""
     text = f"{_format_trace_id(trace_id)}-{span_id:016x}"
     priority = state.priority
@@ -82,7 +89,14 @@ def inject_single(trace_id: int, span_id: int, state: PropagationState, headers:
     headers[SINGLE] = text
 
 
-def inject_multi(trace_id: int, span_id: int, state: PropagationState, headers: MutableMapping[str, str]) -> None:
+def inject_multi(
+    trace_id: int,
+    span_id: int,
+    state: PropagationState,
+    headers: MutableMapping[str, str],
+    *,
+    tags: Mapping[str, str] | None = None,  # noqa: ARG001 - the formats have parallel signatures
+) -> None:
     """Write `x-b3-*`: a priority above 1 as flags, any other known one as sampled."""
     headers[TRACE_ID] = _format_trace_id(trace_id)
     headers[SPAN_ID] = f"{span_id:016x}"

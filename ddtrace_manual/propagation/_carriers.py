@@ -29,8 +29,31 @@ _log = get_logger("propagation")
 _JOINED: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _WSGI_PREFIX: Final = "http_"
 _PAIR: Final = 2
+_MAX_SPELLINGS: Final = 512
+_MAX_SPELLING_LENGTH: Final = 64
 
 Values = dict[str, Any]  # str, or a list of str and None while a name was seen more than once
+
+
+class _Names(dict[Any, str]):  # Any: spellings of names as text or bytes
+    """Where a name as spelled in a carrier is put, "" for nowhere; spellings are remembered, up to a bound."""
+
+    def __init__(self, wanted: Mapping[str, str], prefix: str | None) -> None:
+        super().__init__()
+        self._wanted = wanted
+        self._prefix = prefix
+
+    def __missing__(self, spelling: object) -> str:
+        text = _text(spelling)
+        if text is None:
+            return ""
+        lower = text.lower()
+        name = self._wanted.get(lower, "")
+        if not name and self._prefix is not None and lower.startswith(self._prefix):
+            return lower
+        if len(self) < _MAX_SPELLINGS and len(text) < _MAX_SPELLING_LENGTH:
+            self[spelling] = name
+        return name
 
 
 class CarrierReader:
@@ -44,10 +67,10 @@ class CarrierReader:
     def __init__(self, names: Iterable[str], prefix: str | None = None) -> None:
         self._names = tuple(names)
         self._prefix = prefix
-        # Lower-case name in the carrier → where it is put. The WSGI form is kept apart: it is second choice.
-        self._wanted = {name: name for name in self._names}
+        # The WSGI form is kept apart while collecting: it is second choice.
         self._wsgi = {_WSGI_PREFIX + name.replace("-", "_"): name for name in self._names}
-        self._wanted.update({wsgi: wsgi for wsgi in self._wsgi})
+        self._wanted = frozenset((*self._names, *self._wsgi))
+        self._spellings = _Names({name: name for name in self._wanted}, prefix)
 
     def read(self, carrier: Carrier, getter: Getter[Any] | None = None) -> dict[str, str]:
         """Return the wanted headers by lower-case name; undecodable and other unusable values are absent.
@@ -57,43 +80,39 @@ class CarrierReader:
         if getter is not None and getter is not default_getter:
             return self._finish(self._through_getter(carrier, getter))
         if type(carrier) is not dict and not isinstance(carrier, Mapping):
-            return self._finish(self._collect(_pairs(carrier)))
+            return self._collect(_pairs(carrier))
         if "wsgi.version" in carrier or "REQUEST_METHOD" in carrier:
             return self._from_wsgi(carrier)
         found = self._collect(carrier.items())
         if not found and "type" in carrier and isinstance(carrier.get("headers"), (list, tuple)):
-            found = self._collect(_pairs(carrier["headers"]))
-        return self._finish(found) if found else found
-
-    def _collect(self, pairs: Iterable[tuple[Any, Any]]) -> Values:
-        found: Values = {}
-        wanted = self._wanted.get
-        prefix = self._prefix
-        for key, value in pairs:
-            if type(key) is not str:
-                key = _text(key)  # noqa: PLW2901 - the decoded key
-                if key is None:
-                    continue
-            name = wanted(key.lower())
-            if name is None:
-                if prefix is None or not key.lower().startswith(prefix):
-                    continue
-                name = key.lower()
-            if type(value) is str and name not in found:
-                found[name] = value
-            else:
-                _add(found, name, value)
+            return self._collect(_pairs(carrier["headers"]))
         return found
+
+    def _collect(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+        """Return the wanted ones of name-value pairs; of a name seen twice all values count."""
+        found: Values = {}
+        spellings = self._spellings
+        plain = True
+        for key, value in pairs:
+            name = spellings[key]
+            if name:
+                if type(value) is str and name not in found:
+                    found[name] = value
+                else:
+                    plain = False
+                    _add(found, name, value)
+        if plain and self._wsgi.keys().isdisjoint(found):
+            return found
+        return self._finish(found)
 
     def _finish(self, found: Values) -> dict[str, str]:
         """Make one text of each value, and let the WSGI form stand in for an absent header."""
-        for name, value in tuple(found.items()):
-            if type(value) is not str:
-                text = _joined(name, value)
-                if text is None:
-                    del found[name]
-                else:
-                    found[name] = text
+        for name, value in [each for each in found.items() if type(each[1]) is not str]:
+            text = _joined(name, value)
+            if text is None:
+                del found[name]
+            else:
+                found[name] = text
         for name in [name for name in found if name in self._wsgi]:
             found.setdefault(self._wsgi[name], found[name])
         return found
@@ -147,7 +166,7 @@ def _pairs(carrier: Carrier) -> Iterator[tuple[Any, Any]]:
         return
     items = getattr(carrier, "items", None)
     for pair in items() if callable(items) else carrier:
-        if isinstance(pair, (tuple, list)) and len(pair) == _PAIR:
+        if isinstance(pair, (tuple, list)) and len(pair) == _PAIR and isinstance(pair[0], (str, bytes)):
             yield pair[0], pair[1]
 
 
@@ -205,7 +224,7 @@ def write_headers(
         if setter is not None and setter is not default_setter:
             _through_setter(carrier, headers, setter)
         elif isinstance(carrier, dict):
-            if carrier:
+            if carrier and fields:
                 _remove(carrier, fields)
             carrier.update(headers)
         elif isinstance(carrier, list):

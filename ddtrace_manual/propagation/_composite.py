@@ -8,22 +8,23 @@ Source: spec/propagation.md §10-§12, §15, §16.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ddtrace_manual import _tags
 from ddtrace_manual._log import get_logger
+from ddtrace_manual._model import PropagationState, RemoteContext
 
 from . import _b3, _baggage, _datadog, _tracecontext
 from ._carriers import Carrier, CarrierReader, write_headers
 from ._resolution import distrust, is_trusted, organisation_marker, resolve, restart
 from ._settings import B3, B3_MULTI, BAGGAGE, DATADOG, TRACECONTEXT, PropagationSettings
+from ._tracecontext import complete_same_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from opentelemetry.propagators.textmap import Getter, Setter
 
-    from ddtrace_manual._model import PropagationState, RemoteContext
 
 __all__ = ["Extraction", "Propagator"]
 
@@ -40,6 +41,26 @@ _TRACE_STYLES = (DATADOG, B3_MULTI, B3, TRACECONTEXT)
 """In the order of injection (§12)."""
 
 
+_EXTRACTED = "context_header_style.extracted"
+_INJECTED = "context_header_style.injected"
+
+_Extractor = Callable[[Mapping[str, str]], RemoteContext | None]
+
+
+class _Injector(Protocol):
+    """What every wire format offers for writing."""
+
+    def __call__(
+        self,
+        trace_id: int,
+        span_id: int,
+        state: PropagationState,
+        headers: MutableMapping[str, str],
+        *,
+        tags: Mapping[str, str] | None,
+    ) -> None: ...
+
+
 class Extraction(NamedTuple):
     """What a carrier held."""
 
@@ -49,12 +70,19 @@ class Extraction(NamedTuple):
     """Value and metadata by key."""
 
 
+_NOTHING = Extraction(None, {})
+
+
 def _no_marker() -> str | None:
     return None
 
 
 def _no_count(_name: str, _tag: str) -> None:
     pass
+
+
+def _tag(style: str) -> str:
+    return f"header_style:{style}"
 
 
 class Propagator:
@@ -72,35 +100,51 @@ class Propagator:
         settings: PropagationSettings,
         *,
         local_marker: Callable[[], str | None] = _no_marker,
-        count: Callable[[str, str], None] = _no_count,
+        count: Callable[[str, str], None] | None = None,
     ) -> None:
         self.settings = settings
         self._local_marker = local_marker
-        self._count = count
-        extract = settings.extract_styles if settings.enabled and settings.behavior != "ignore" else ()
-        inject = settings.inject_styles if settings.enabled else ()
-        self._extractors = tuple(self._extractor(style) for style in extract if style in _TRACE_STYLES)
-        self._reads_baggage = BAGGAGE in extract
-        self._reads_legacy = settings.http_baggage and bool(extract)
-        self.writes_baggage = BAGGAGE in inject
-        self._writes_legacy = settings.http_baggage and bool(inject)
-        self._writes = {style for style in inject if style in _TRACE_STYLES}
-        names = [name for style in dict.fromkeys(extract) for name in _FIELDS.get(style, ())]
-        self._reader = CarrierReader(names, _baggage.LEGACY_PREFIX if self._reads_legacy else None) if extract else None
-        self._trace_fields = frozenset(name for style in self._writes for name in _FIELDS[style])
-        self.fields = self._trace_fields | frozenset(_baggage.FIELDS if self.writes_baggage else ())
-        """Names of all headers that an injection may write."""
+        self._counts = count is not None  # spares building what nobody counts
+        self._count = count or _no_count
+        reads = settings.extract_styles if settings.enabled and settings.behavior != "ignore" else ()
+        writes = settings.inject_styles if settings.enabled else ()
+        self._extractors = tuple(
+            (style, _tag(style), self._extractor(style)) for style in reads if style in _TRACE_STYLES
+        )
+        self._injectors = tuple(
+            (style, _tag(style), self._injector(style)) for style in _TRACE_STYLES if style in writes
+        )
+        self._reads_baggage = BAGGAGE in reads
+        self._writes_baggage = BAGGAGE in writes
+        self._reads_legacy = settings.http_baggage and bool(reads)
+        self._writes_legacy = settings.http_baggage and bool(writes)
+        names = [name for style in dict.fromkeys(reads) for name in _FIELDS.get(style, ())]
+        self._reader = CarrierReader(names, _baggage.LEGACY_PREFIX if self._reads_legacy else None) if reads else None
+        self._trace_fields = frozenset(name for style, _, _ in self._injectors for name in _FIELDS[style])
+        self.fields = self._trace_fields | frozenset(_baggage.FIELDS if self._writes_baggage else ())
+        """Names of all headers that an injection may write, `ot-baggage-` ones excepted."""
+        self.writes = bool(self.fields) or self._writes_legacy
+        """Whether an injection may write anything."""
 
-    def _extractor(self, style: str) -> tuple[str, Callable[[Mapping[str, str]], RemoteContext | None]]:
+    def _extractor(self, style: str) -> _Extractor:
         if style == DATADOG:
-            limit = self.settings.tags_max_length
-            return style, lambda headers: _datadog.extract(headers, tags_max_length=limit)
-        functions = {
+            return partial(_datadog.extract, tags_max_length=self.settings.tags_max_length)
+        functions: Mapping[str, _Extractor] = {
             TRACECONTEXT: _tracecontext.extract,
             B3: _b3.extract_single,
             B3_MULTI: _b3.extract_multi,
         }
-        return style, functions[style]
+        return functions[style]
+
+    def _injector(self, style: str) -> _Injector:
+        if style == DATADOG:
+            return partial(_datadog.inject, tags_max_length=self.settings.tags_max_length)
+        functions: Mapping[str, _Injector] = {
+            TRACECONTEXT: _tracecontext.inject,
+            B3: _b3.inject_single,
+            B3_MULTI: _b3.inject_multi,
+        }
+        return functions[style]
 
     def extract(self, carrier: Carrier, getter: Getter[Any] | None = None) -> Extraction:
         """Return what the carrier holds.
@@ -108,16 +152,14 @@ class Propagator:
         Source: spec/propagation.md §11.1.
         """
         if self._reader is None:
-            return Extraction(None, {})
+            return _NOTHING
         try:
             headers = self._reader.read(carrier, getter)
-            if not headers:
-                return Extraction(None, {})
             remote = self._extract_trace(headers)
             return Extraction(remote, self._extract_baggage(headers, traced=remote is not None))
         except Exception:  # noqa: BLE001 - hostile input or a foreign carrier: no context
             _log.debug("Nothing could be extracted from a %s", type(carrier).__name__, exc_info=True)
-            return Extraction(None, {})
+            return _NOTHING
 
     def extract_remote(self, carrier: Carrier, getter: Getter[Any] | None = None) -> RemoteContext | None:
         """Return the context of the carrier without its baggage."""
@@ -125,38 +167,42 @@ class Propagator:
 
     def _extract_trace(self, headers: Mapping[str, str]) -> RemoteContext | None:
         settings = self.settings
-        found = []
-        for style, extractor in self._extractors:
+        guarded = settings.org_guard_enabled
+        local = self._local_marker() if guarded else None
+        found: list[RemoteContext] = []
+        for style, tag, extractor in self._extractors:
+            if found and style == TRACECONTEXT and not guarded and complete_same_span(found[0], headers):
+                if self._counts:
+                    self._count(_EXTRACTED, tag)
+                continue
             remote = extractor(headers)
             if remote is None:
                 continue
-            self._count("context_header_style.extracted", f"header_style:{style}")
+            if self._counts:
+                self._count(_EXTRACTED, tag)
             found.append(remote)
             if settings.extract_first:
                 break
-        local = self._local_marker() if settings.org_guard_enabled else None
         if not found:
             return None
-        marker = organisation_marker(found[0], found) if local else None
-        primary = resolve(found, headers)
-        if local and not is_trusted(marker, local, settings):
+        # Before `resolve` mixes them: whose decision is it?
+        distrusted = local and not is_trusted(organisation_marker(found), local, settings)
+        primary = resolve(found, headers) if len(found) > 1 else found[0]
+        if distrusted:
             distrust(primary)
-        if settings.behavior == "restart":
-            return restart(primary, headers)
-        return primary
+        return restart(primary, headers) if settings.behavior == "restart" else primary
 
     def _extract_baggage(self, headers: Mapping[str, str], *, traced: bool) -> _baggage.Items:
         items: _baggage.Items = {}
-        if self._reads_baggage:
-            settings = self.settings
+        if self._reads_baggage and _baggage.BAGGAGE in headers:
             items = _baggage.extract(
                 headers,
-                max_items=settings.baggage_max_items,
-                max_bytes=settings.baggage_max_bytes,
+                max_items=self.settings.baggage_max_items,
+                max_bytes=self.settings.baggage_max_bytes,
                 count=self._count,
             )
             if items:
-                self._count("context_header_style.extracted", f"header_style:{BAGGAGE}")
+                self._count(_EXTRACTED, _tag(BAGGAGE))
         if self._reads_legacy and traced:
             items = {**_baggage.extract_legacy(headers), **items}
         return items
@@ -188,38 +234,19 @@ class Propagator:
         Source: spec/propagation.md §12.
         """
         local = self._local_marker() if self.settings.org_guard_enabled else None
-        if not (trace_id and span_id and self._writes):
+        if not (trace_id and span_id):
             return
         # A copy, because other threads may decide or tag meanwhile.
-        tags = dict(state.tags) if state.tags else {}
+        tags = state.tags.copy() if state.tags else None
         if local:
-            tags[_tags.ORG_MARKER] = local
-        for style in _TRACE_STYLES:
-            if style in self._writes:
-                try:
-                    self._add_style(style, trace_id, span_id, state, headers, tags)
-                except Exception:  # noqa: BLE001 - one family less
-                    _log.debug("The headers of style %s could not be written", style, exc_info=True)
-
-    def _add_style(
-        self,
-        style: str,
-        trace_id: int,
-        span_id: int,
-        state: PropagationState,
-        headers: dict[str, str],
-        tags: Mapping[str, str],
-    ) -> None:
-        if style == DATADOG:
-            limit = self.settings.tags_max_length
-            _datadog.inject(trace_id, span_id, state, headers, tags=tags, tags_max_length=limit)
-        elif style == TRACECONTEXT:
-            _tracecontext.inject(trace_id, span_id, state, headers, tags=tags)
-        elif style == B3:
-            _b3.inject_single(trace_id, span_id, state, headers)
-        else:
-            _b3.inject_multi(trace_id, span_id, state, headers)
-        self._count("context_header_style.injected", f"header_style:{style}")
+            tags = {**tags, _tags.ORG_MARKER: local} if tags else {_tags.ORG_MARKER: local}
+        for style, tag, injector in self._injectors:
+            try:
+                injector(trace_id, span_id, state, headers, tags=tags)
+            except Exception:  # noqa: BLE001 - one family less
+                _log.debug("The headers of style %s could not be written", style, exc_info=True)
+            if self._counts:
+                self._count(_INJECTED, tag)
 
     def add_baggage(
         self,
@@ -231,24 +258,23 @@ class Propagator:
 
         Source: spec/propagation.md §9.1, §9.5.
         """
-        if self.writes_baggage:
-            settings = self.settings
+        if self._writes_baggage:
             _baggage.inject(
                 items,
                 metadata,
                 headers,
-                max_items=settings.baggage_max_items,
-                max_bytes=settings.baggage_max_bytes,
+                max_items=self.settings.baggage_max_items,
+                max_bytes=self.settings.baggage_max_bytes,
                 count=self._count,
             )
             if headers:
-                self._count("context_header_style.injected", f"header_style:{BAGGAGE}")
+                self._count(_INJECTED, _tag(BAGGAGE))
         if self._writes_legacy:
             _baggage.inject_legacy(items, headers)
 
-    def write(self, headers: Mapping[str, str], carrier: Carrier, setter: Setter[Any] | None = None) -> None:
-        """Write headers into a carrier in the place of old ones; of a trace, none of the old ones stays."""
+    def write(self, headers: dict[str, str], carrier: Carrier, setter: Setter[Any] | None = None) -> None:
+        """Write headers into a carrier in the place of old ones; of an old trace nothing stays beside a new one."""
         if not headers:
             return
-        traced = len(headers) > (BAGGAGE in headers)
+        traced = not self._trace_fields.isdisjoint(headers)
         write_headers(carrier, headers, self._trace_fields | headers.keys() if traced else headers.keys(), setter)

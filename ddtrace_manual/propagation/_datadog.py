@@ -9,6 +9,7 @@ not stop tags on the way out.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ddtrace_manual import _tags
@@ -39,7 +40,9 @@ TAGS: Final = "x-datadog-tags"
 
 FIELDS: Final = (TRACE_ID, ORIGIN, PARENT_ID, PRIORITY, TAGS)
 
+_NAMELESS = _tags.PROPAGATED_PREFIX
 _OBSOLETE = "_dd.p.upstream_services"
+_FEW, _SHORT = 4, 128  # what is small enough to be remembered
 
 
 def extract(headers: Mapping[str, str], *, tags_max_length: int = 512) -> RemoteContext | None:
@@ -65,9 +68,9 @@ def extract(headers: Mapping[str, str], *, tags_max_length: int = 512) -> Remote
         remote.origin = text
     text = headers.get(TAGS)
     if text:
-        tags, high, error = parse_tags(text, tags_max_length)
+        tags, high, error = (_parse_usual if len(text) < _SHORT else parse_tags)(text, tags_max_length)
         if tags:
-            remote.tags = tags
+            remote.tags = tags.copy()  # the remembered one is shared
         if high:
             remote.trace_id = high << 64 | trace_id
         if error is not None:
@@ -91,24 +94,11 @@ def parse_tags(text: str, max_length: int) -> tuple[dict[str, str], int, str | N
         return {}, 0, "disabled"
     if len(text) > max_length:
         return {}, 0, "extract_max_size"
-    tags: dict[str, str] = {}
-    if not is_printable(text):
-        return tags, 0, "decoding_error"
-    for member in text.split(","):
-        key, _, value = member.partition("=")
-        key = key.strip(BLANKS)
-        value = value.strip(BLANKS)
-        if not (key and value) or " " in key:
-            return {}, 0, "decoding_error"
-        if key.startswith(_tags.PROPAGATED_PREFIX):
-            tags[key] = value
-    tags.pop(_tags.PROPAGATED_PREFIX, None)
+    tags = _split(text)
+    if tags is None:
+        return {}, 0, "decoding_error"
+    tags.pop(_NAMELESS, None)
     tags.pop(_OBSOLETE, None)
-    return _validate(tags)
-
-
-def _validate(tags: dict[str, str]) -> tuple[dict[str, str], int, str | None]:
-    """Take the high half of the trace id out of the tags and check the decision maker; the last error wins."""
     high, error = 0, None
     tid = tags.pop(_tags.TRACE_ID_HIGH, None)
     if tid is not None:
@@ -121,6 +111,26 @@ def _validate(tags: dict[str, str]) -> tuple[dict[str, str], int, str | None]:
         del tags[_tags.DECISION_MAKER]
         error = "decoding_error"
     return tags, high, error
+
+
+# Traces begun in one second share the high half of their ids, so the same few texts arrive again and again.
+_parse_usual = lru_cache(maxsize=256)(parse_tags)
+
+
+def _split(text: str) -> dict[str, str] | None:
+    """Return the tags that start with `_dd.p.`, or `None` when any pair is malformed."""
+    if not is_printable(text):
+        return None
+    tags: dict[str, str] = {}
+    for member in text.split(","):
+        key, _, value = member.partition("=")
+        key = key.strip(BLANKS)
+        value = value.strip(BLANKS)
+        if not (key and value) or " " in key:
+            return None
+        if key.startswith(_tags.PROPAGATED_PREFIX):
+            tags[key] = value
+    return tags
 
 
 def inject(
@@ -148,7 +158,7 @@ def inject(
     headers[PARENT_ID] = str(span_id)
     priority = state.priority
     if priority is not None:
-        headers[PRIORITY] = str(priority)
+        headers[PRIORITY] = "1" if priority == 1 else str(priority)
     origin = state.origin
     if origin and is_printable(origin):
         headers[ORIGIN] = origin
@@ -162,19 +172,29 @@ def inject(
 
 def format_tags(trace_id: int, tags: Mapping[str, str] | None, max_length: int) -> tuple[str, str | None]:
     """Return the value of `x-datadog-tags`, "" for none, and the propagation error, if any."""
+    pairs = tuple(tags.items()) if tags else ()
+    if len(pairs) < _FEW and sum([len(value) for _, value in pairs]) < _SHORT:
+        return _join_usual(trace_id >> 64, pairs, max_length)
+    return _join(trace_id >> 64, pairs, max_length)
+
+
+def _join(high: int, pairs: tuple[tuple[str, str], ...], max_length: int) -> tuple[str, str | None]:
     items = []
-    for key, value in tags.items() if tags else ():
+    for key, value in pairs:
         if key == _tags.TRACE_ID_HIGH:
             continue
-        value = value.strip(BLANKS)  # noqa: PLW2901 - the outside of a value is not part of it
-        if not (value and is_printable(value) and "," not in value and is_propagated_tag(key)):
+        text = value.strip(BLANKS)
+        if not (text and is_printable(text) and "," not in text and is_propagated_tag(key)):
             return "", "encoding_error"
-        items.append(f"{key}={value}")
-    if trace_id > MASK_64:
-        items.append(f"{_tags.TRACE_ID_HIGH}={trace_id >> 64:016x}")
+        items.append(f"{key}={text}")
+    if high:
+        items.append(f"{_tags.TRACE_ID_HIGH}={high:016x}")
     if not items:
         return "", None
     if max_length <= 0:
         return "", "disabled"
-    text = ",".join(items)
-    return (text, None) if len(text) <= max_length else ("", "inject_max_size")
+    joined = ",".join(items)
+    return (joined, None) if len(joined) <= max_length else ("", "inject_max_size")
+
+
+_join_usual = lru_cache(maxsize=256)(_join)

@@ -160,7 +160,7 @@ class DatadogPropagator(TextMapPropagator):
         Injecting a local span makes its sampling decision final.
         """
         propagator = self._own or _installed
-        if not propagator.fields:
+        if not propagator.writes:
             return
         try:
             here = get_current() if context is None else context

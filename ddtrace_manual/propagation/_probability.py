@@ -23,6 +23,7 @@ _KNOWN = (_RANDOMNESS, _THRESHOLD)
 _PATTERNS = {_RANDOMNESS: re.compile("[0-9a-f]{14}"), _THRESHOLD: re.compile("[0-9a-f]{1,14}")}
 _KNUTH_FACTOR = 1111111111111111111
 _SCALE = 1 << 56
+_USUAL = re.compile("rv:([0-9a-f]{14});th:([0-9a-f]{1,14})")
 _MAX_LENGTH = 256
 
 
@@ -31,6 +32,9 @@ def parse_items(text: str) -> Items | None:
 
     Source: spec/propagation.md §6.2.
     """
+    usual = _USUAL.fullmatch(text)
+    if usual is not None:
+        return (_RANDOMNESS, usual[1]), (_THRESHOLD, usual[2])
     found: dict[str, str | None] = {}
     for item in text.split(";"):
         if item:
@@ -83,7 +87,7 @@ def items_to_send(state: PropagationState, trace_id: int) -> Items | None:
         return drop_threshold(items)
     if items is None:
         return compute(trace_id, rate, kept=kept)
-    if any(key in _KNOWN for key, _ in items):
+    if items[0][0] in _KNOWN or any(key in _KNOWN for key, _ in items):
         return items
     return compute(trace_id, rate, kept=kept) + items
 

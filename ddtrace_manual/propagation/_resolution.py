@@ -29,8 +29,6 @@ def resolve(found: Sequence[RemoteContext], headers: Mapping[str, str]) -> Remot
     Source: spec/propagation.md §11.2.
     """
     primary = found[0]
-    if len(found) == 1:
-        return primary
     datadog = next((each for each in found if each.style == DATADOG and each.trace_id == primary.trace_id), None)
     links = []
     for later in found[1:]:
@@ -80,8 +78,9 @@ def restart(primary: RemoteContext, headers: Mapping[str, str]) -> RemoteContext
     return fresh
 
 
-def organisation_marker(primary: RemoteContext, found: Sequence[RemoteContext]) -> str | None:
+def organisation_marker(found: Sequence[RemoteContext]) -> str | None:
     """Return the inbound marker: the primary's, else that of the W3C context of the same trace (§15)."""
+    primary = found[0]
     for each in found:
         if each is primary or (each.style == TRACECONTEXT and each.trace_id == primary.trace_id):
             marker = each.tags.get(_tags.ORG_MARKER) if each.tags else None

@@ -26,7 +26,16 @@ from ._values import BLANKS, is_printable, is_trace_id_high
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-__all__ = ["FIELDS", "build", "display_trace_state", "extract", "format_tracestate", "inject", "parse_traceparent"]
+__all__ = [
+    "FIELDS",
+    "build",
+    "complete_same_span",
+    "display_trace_state",
+    "extract",
+    "format_tracestate",
+    "inject",
+    "parse_traceparent",
+]
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -34,6 +43,8 @@ TRACESTATE: Final = "tracestate"
 FIELDS: Final = (TRACEPARENT, TRACESTATE)
 
 _TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.+)?")
+_FLAGS = re.compile("[0-9a-f]{2}")
+_USUAL_LENGTH = len("00-") + 32 + len("-") + 16 + len("-01")
 _RUM = "rum"
 _DEFAULT_DECISION = f"-{MECHANISM_DEFAULT}"
 
@@ -65,6 +76,25 @@ def extract(headers: Mapping[str, str]) -> RemoteContext | None:
     if ids is None:
         return None
     return build(*ids, headers.get(TRACESTATE))
+
+
+def complete_same_span(primary: RemoteContext, headers: Mapping[str, str]) -> bool:
+    """Complete a context from W3C headers that name the very same span; return whether they do.
+
+    Almost every hop between Datadog tracers carries both families with equal ids; comparing texts is
+    cheaper than parsing, and of the tracestate only the other vendors matter then (§11.2 item 2).
+    """
+    text = headers.get(TRACEPARENT)
+    if text is None or len(text) != _USUAL_LENGTH or _FLAGS.fullmatch(text, _USUAL_LENGTH - 2) is None:
+        return False
+    if not text.startswith(f"00-{primary.trace_id:032x}-{primary.span_id:016x}-") or not primary.span_id:
+        return False
+    tracestate = headers.get(TRACESTATE)
+    listed = parse_list(tracestate) if tracestate else None
+    if listed is not None:
+        primary.members = listed.members
+        primary.ot = listed.ot
+    return True
 
 
 def build(trace_id: int, span_id: int, flags: int, tracestate: str | None) -> RemoteContext:
@@ -126,30 +156,31 @@ def inject(
     Source: spec/propagation.md §5.1, §5.6.
     """
     priority = state.priority
-    flags = "01" if priority is not None and priority > 0 else "00"
-    headers[TRACEPARENT] = f"00-{trace_id:032x}-{span_id:016x}-{flags}"
+    span_hex = f"{span_id:016x}"
+    headers[TRACEPARENT] = f"00-{trace_id:032x}-{span_hex}-{'01' if priority is not None and priority > 0 else '00'}"
     ot = _probability.items_to_send(state, trace_id)
     if ot is not state.ot and not state.threshold_cleared:
         # Sent, so it is known elsewhere: a later manual decision keeps `rv` (§6.3).
         state.ot = ot
-    text = format_list(format_dd(state, tags, _last_span(state, span_id)), ot, state.members)
+    last_span = _last_span(state, span_hex) if isinstance(state, RemoteContext) else span_hex
+    text = format_list(format_dd(state, tags, last_span), ot, state.members)
     if text:
         headers[TRACESTATE] = text
 
 
-def _last_span(state: PropagationState, span_id: int) -> str | None:
-    """Return `p`: a local span is a Datadog span, a remote one only if it is known to be one (§5.6 item 3)."""
-    if not isinstance(state, RemoteContext):
-        return f"{span_id:016x}"
-    tag = state.parent_tag
+def _last_span(remote: RemoteContext, span_hex: str) -> str | None:
+    """Return `p` of a context that is sent on as it is: only a known Datadog span may be named (§5.6 item 3)."""
+    tag = remote.parent_tag
     if tag:
         return tag if is_printable(tag) and not {",", ";", "="} & set(tag) else None
-    return f"{span_id:016x}" if state.span_is_datadog else None
+    return span_hex if remote.span_is_datadog else None
 
 
 def format_tracestate(state: PropagationState, trace_id: int, span_id: int) -> str:
     """Return what `tracestate` would say now, "" for nothing; the state is not changed."""
-    dd = format_dd(state, state.tags and dict(state.tags), _last_span(state, span_id))
+    span_hex = f"{span_id:016x}"
+    last_span = _last_span(state, span_hex) if isinstance(state, RemoteContext) else span_hex
+    dd = format_dd(state, state.tags and dict(state.tags), last_span)
     return format_list(dd, _probability.items_to_send(state, trace_id), state.members)
 
 

@@ -8,6 +8,7 @@ any position of an overlong list; what no longer fits into `dd` is left out item
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ddtrace_manual import _tags
@@ -31,6 +32,9 @@ _MAX_OTHERS_LENGTH = 512
 _LONG_MEMBER = 128
 _MAX_DD_LENGTH = 256
 _OBSOLETE = "_dd.p.upstream_services"
+_BY_IMPORTANCE = ("s:", "p:", "o:", "t.dm:", "t.usr.id:")
+_NOT_LISTED = (_tags.DECISION_MAKER, _tags.TRACE_ID_HIGH)
+_USUAL_LENGTH = 32
 _PREFIX_LENGTH = len(_tags.PROPAGATED_PREFIX)
 
 
@@ -76,6 +80,10 @@ def parse_list(text: str) -> MemberList | None:
     Source: spec/propagation.md §5.2.
     """
     clean = is_printable(text)
+    if clean and text.startswith("dd="):
+        usual = _parse_usual(text)
+        if usual is not None:
+            return usual
     others: dict[str, str] = {}
     dd = ot_text = None
     seen = False
@@ -99,6 +107,15 @@ def parse_list(text: str) -> MemberList | None:
         return None
     ot = _probability.parse_items(ot_text) if ot_text is not None else None
     return MemberList(_limit(others, (dd is not None) + (ot is not None)) if others else (), dd, ot)
+
+
+def _parse_usual(text: str) -> MemberList | None:
+    """Parse what a Datadog tracer sends when no other vendor takes part: `dd`, perhaps with `ot`."""
+    head, _, tail = text.partition(",ot=")
+    dd = head[3:].rstrip(BLANKS)
+    if not dd or "," in dd or "," in tail:
+        return None
+    return MemberList((), dd, _probability.parse_items(tail.rstrip(BLANKS)) if tail else None)
 
 
 def _limit(others: Mapping[str, str], reserved: int) -> Members:
@@ -169,47 +186,46 @@ def format_dd(state: PropagationState, tags: Mapping[str, str] | None, last_span
 
     Source: spec/propagation.md §5.3, §5.6.
     """
-    # (rank for the length budget, text) in output order.
-    items: list[tuple[int, str]] = []
-    if state.priority is not None:
-        items.append((0, f"s:{state.priority}"))
+    items = [] if state.priority is None else [f"s:{state.priority}"]
     if state.origin:
-        items.append((2, f"o:{_encode_value(state.origin)}"))
+        items.append(f"o:{state.origin.translate(_VALUE_TABLE)}")
     if last_span:
-        items.append((1, f"p:{last_span}"))
+        items.append(f"p:{last_span}")
     if tags:
-        dm = tags.get(_tags.DECISION_MAKER)
+        dm = tags.get("_dd.p.dm")
         if dm:
-            items.append((3, f"t.dm:{_encode_value(dm)}"))
-        if dm is None or len(tags) > 1:
-            items.extend(_tag_items(tags))
-    text = ";".join([item[1] for item in items])
+            items.append(f"t.dm:{dm if is_decision_maker(dm) else dm.translate(_VALUE_TABLE)}")
+        if not dm or len(tags) > 1:
+            for key, value in tags.items():
+                if value and key not in _NOT_LISTED:
+                    items.append(_usual_tag(key, value) if len(value) < _USUAL_LENGTH else _format_tag(key, value))
+    text = ";".join(items)
     return text if len(text) <= _MAX_DD_LENGTH else _fit(items)
 
 
-def _tag_items(tags: Mapping[str, str]) -> list[tuple[int, str]]:
-    items = []
-    for key, value in tags.items():
-        if value and key not in (_tags.DECISION_MAKER, _tags.TRACE_ID_HIGH):
-            name = key[_PREFIX_LENGTH:].translate(_NAME_TABLE)
-            items.append((4 if key == _tags.USER_ID else 5, f"t.{name}:{_encode_value(value)}"))
-    return items
+def _format_tag(key: str, value: str) -> str:
+    return f"t.{key[_PREFIX_LENGTH:].translate(_NAME_TABLE)}:{value.translate(_VALUE_TABLE)}"
 
 
-def _encode_value(value: str) -> str:
-    return value if value.isascii() and value.isalnum() else value.translate(_VALUE_TABLE)
+# A handful of tags, such as the sampling rate, is sent with nearly every trace.
+_usual_tag = lru_cache(maxsize=256)(_format_tag)
 
 
-def _fit(items: list[tuple[int, str]]) -> str:
+def _rank(item: str) -> int:
+    """Return the place of an item when the length does not suffice for all."""
+    return next((rank for rank, start in enumerate(_BY_IMPORTANCE) if item.startswith(start)), len(_BY_IMPORTANCE))
+
+
+def _fit(items: list[str]) -> str:
     """Join what fits: more important items choose first, the order of output stays."""
     chosen = set()
     length = -1
-    for index in sorted(range(len(items)), key=lambda position: items[position][0]):
-        size = 1 + len(items[index][1])
+    for index in sorted(range(len(items)), key=lambda position: _rank(items[position])):
+        size = 1 + len(items[index])
         if length + size <= _MAX_DD_LENGTH:
             chosen.add(index)
             length += size
-    return ";".join(items[index][1] for index in sorted(chosen))
+    return ";".join(items[index] for index in sorted(chosen))
 
 
 def format_list(dd: str, ot: _probability.Items | None, members: Members) -> str:
@@ -217,6 +233,8 @@ def format_list(dd: str, ot: _probability.Items | None, members: Members) -> str
 
     Source: spec/propagation.md §5.6, §6.4.
     """
+    if ot is None and not members:
+        return f"dd={dd}" if dd else ""
     parts = [f"dd={dd}"] if dd else []
     if ot is not None:
         text = _probability.format_items(ot)

@@ -41,6 +41,8 @@ def is_printable(text: str) -> bool:
 
 def parse_decimal_id(text: str) -> int | None:
     """Parse an id in 0 … 2^64-1, or return `None`."""
+    if len(text) < _MAX_ID_DIGITS and text.isascii() and text.isdigit():
+        return int(text)
     text = text.strip(BLANKS)
     if not (text.isascii() and text.isdigit()):
         return None
