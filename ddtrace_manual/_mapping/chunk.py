@@ -1,0 +1,196 @@
+"""A segment's finished spans → one chunk: the local root first, with the tags that belong to the trace.
+
+| on | tags |
+|---|---|
+| every span | `otel.trace_id`, `_dd.origin`, `w3c.tracestate` |
+| the local root | priority, `_dd.*_psr`, `_dd.parent_id`, `_dd.propagation_error` |
+| the first span | priority, `_dd.p.*`, `language`, git metadata, process tags, `_dd.py.partial_flush` |
+
+`w3c.tracestate` is the list of other vendors' members as received; `dd` and `ot`, which are written
+anew on every injection, are left out.
+
+Source: spec/span-mapping.md §11; spec/sampling.md §12, §15.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddtrace_manual import _tags as tags
+from ddtrace_manual._ids import MASK_64, format_span_id, format_trace_id
+from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._model import AUTO_KEEP, USER_KEEP, USER_REJECT, DDSpan, SegmentRecord, SpanRecord
+
+from .metadata import strip_credentials
+from .span import SpanMapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .settings import MappingSettings
+
+__all__ = ["Mapper"]
+
+_TRACESTATE = "w3c.tracestate"
+
+
+class Mapper:
+    """Maps spans with one set of settings; make another one when the settings change. Thread-safe.
+
+    Args:
+        settings: Constants of the process.
+        on_skipped: Called with each span that could not be mapped and the reason, on the mapping thread.
+    """
+
+    def __init__(
+        self,
+        settings: MappingSettings,
+        on_skipped: Callable[[SpanRecord, Exception], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._spans = SpanMapper(settings)
+        self._on_skipped = on_skipped
+        self._log = RateLimitedLogger(get_logger("mapping"))
+        self._chunk_meta = _chunk_constants(settings)
+
+    # --- chunks ------------------------------------------------------------------------------------------------------
+
+    def map_chunk(self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool) -> list[DDSpan]:
+        """Return the Datadog spans of a chunk, the local root first when it is among them.
+
+        A span that cannot be mapped is reported and left out; the others are returned. Nothing is raised.
+
+        Args:
+            segment: The local trace, its sampling decision made.
+            spans: Finished spans of it, in order of their end; not changed.
+            partial: Other spans of the segment are still open.
+        """
+        root = _find_root(segment, spans)
+        trace_id = segment.trace_id
+        trace_id_low = trace_id & MASK_64
+        shared_meta = {tags.OTEL_TRACE_ID: format_trace_id(trace_id)}
+        if segment.origin:
+            shared_meta[tags.ORIGIN] = segment.origin
+        if segment.members:
+            shared_meta[_TRACESTATE] = ",".join([f"{key}={value}" for key, value in segment.members])
+        map_span = self._spans.map_span
+        chunk: list[DDSpan] = []
+        for span in spans:
+            try:
+                dd_span = map_span(span, trace_id_low, shared_meta)
+            except Exception as reason:  # noqa: BLE001 - one odd span must not cost the others
+                self._report_skipped(span, reason)
+                continue
+            if span is root:
+                self._apply_root_tags(dd_span, segment)
+                chunk.insert(0, dd_span)
+            else:
+                chunk.append(dd_span)
+        if chunk:
+            self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
+        return chunk
+
+    def apply_chunk_tags(self, dd_span: DDSpan, segment: SegmentRecord, *, partial_spans: int = 0) -> None:
+        """Write the tags of the first span of a chunk.
+
+        Also for the first span that is left when only single-sampled spans are sent.
+
+        Args:
+            dd_span: Changed in place.
+            segment: Its local trace.
+            partial_spans: Number of spans in a partial flush; 0 for a complete trace.
+        """
+        meta, metrics = dd_span["meta"], dd_span["metrics"]
+        meta.update(self._chunk_meta)
+        if segment.tags:
+            meta.update(segment.tags)
+        trace_id_high = segment.trace_id >> 64
+        if trace_id_high:
+            meta[tags.TRACE_ID_HIGH] = format_span_id(trace_id_high)
+        else:
+            meta.pop(tags.TRACE_ID_HIGH, None)
+        if not metrics.keys().isdisjoint(meta):
+            for key in metrics.keys() & meta.keys():
+                del metrics[key]
+        _write_metric(dd_span, tags.SAMPLING_PRIORITY, _priority_of(segment))
+        if partial_spans:
+            _write_metric(dd_span, tags.PARTIAL_FLUSH, float(partial_spans))
+
+    def _apply_root_tags(self, dd_span: DDSpan, segment: SegmentRecord) -> None:
+        _write_metric(dd_span, tags.SAMPLING_PRIORITY, _priority_of(segment))
+        for tag, rate in (
+            (tags.RULE_RATE, segment.rule_rate),
+            (tags.AGENT_RATE, segment.agent_rate),
+            (tags.LIMIT_RATE, segment.limit_rate),
+        ):
+            if rate is not None:
+                _write_metric(dd_span, tag, float(rate))
+        for tag, text in ((tags.PARENT_ID, segment.parent_tag), (tags.PROPAGATION_ERROR, segment.propagation_error)):
+            if text:
+                dd_span["meta"][tag] = text
+                dd_span["metrics"].pop(tag, None)
+
+    def _report_skipped(self, span: SpanRecord, reason: Exception) -> None:
+        self._log.error("skipped", "a span could not be mapped and is lost: %s", type(reason).__name__, exc_info=True)
+        if self._on_skipped is None:
+            return
+        try:
+            self._on_skipped(span, reason)
+        except Exception:  # noqa: BLE001 - a broken observer must not cost the chunk
+            self._log.error("observer", "the observer of skipped spans failed", exc_info=True)
+
+    # --- views of open spans, for the sampler ------------------------------------------------------------------------
+
+    def service_name(self, span: SpanRecord) -> str:
+        """Return the service of a span, open or finished."""
+        return self._spans.names.service_name(span)
+
+    def operation_name(self, span: SpanRecord) -> str:
+        """Return the Datadog operation name of a span, open or finished."""
+        return self._spans.names.operation_name(span)
+
+    def resource_name(self, span: SpanRecord) -> str:
+        """Return the Datadog resource name of a span, open or finished."""
+        return self._spans.names.resource_name(span)
+
+    def tag(self, span: SpanRecord, key: str) -> str | bool | float | None:
+        """Return the raw value that a sampling rule on a tag compares; `None` when the span has no such tag.
+
+        Source: spec/sampling.md §7.3.
+        """
+        return self._spans.rules.tag(span, key)
+
+
+def _chunk_constants(settings: MappingSettings) -> dict[str, str]:
+    """Return the constant tags of the first span of a chunk (§11)."""
+    texts = {
+        tags.LANGUAGE: "" if settings.otel_semantics else "python",
+        tags.GIT_REPOSITORY_URL: strip_credentials(settings.git_repository_url),
+        tags.GIT_COMMIT_SHA: settings.git_commit_sha,
+        tags.MAIN_PACKAGE: settings.main_package,
+        tags.PROCESS_TAGS: settings.process_tags,
+    }
+    return {tag: text for tag, text in texts.items() if text}
+
+
+def _find_root(segment: SegmentRecord, spans: Sequence[SpanRecord]) -> SpanRecord | None:
+    """Return the local root if it is in the chunk: that of the segment, else the first span without local parent."""
+    if segment.local_root is not None:
+        return segment.local_root
+    return next((span for span in spans if span.is_local_root), None)
+
+
+def _priority_of(segment: SegmentRecord) -> float:
+    """Return the sampling priority as a metric; an undecided trace counts as sampled (§5 step 14)."""
+    priority = segment.priority
+    if priority is None:
+        return float(AUTO_KEEP)
+    try:
+        return float(priority)
+    except OverflowError:  # received from elsewhere; only its sign matters
+        return float(USER_KEEP if priority > 0 else USER_REJECT)
+
+
+def _write_metric(dd_span: DDSpan, key: str, value: float) -> None:
+    dd_span["metrics"][key] = value
+    dd_span["meta"].pop(key, None)

@@ -1,0 +1,126 @@
+"""What lets most spans skip the rules: templates of variants of spans, and attribute keys known to be plain.
+
+Caches are bounded and start again when full; entries never change once they are visible.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanKind
+
+from ddtrace_manual import _tags as tags
+
+from .attributes import DATADOG_PREFIX, HEADER_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+__all__ = ["FIELD_KEYS", "KINDS", "MAX_SERVICES", "VARIANTS", "PlainKeys", "ScopeEntry", "Template"]
+
+KINDS = tuple(sorted(SpanKind, key=lambda kind: kind.value))
+VARIANTS = len(KINDS) * 3 * 2
+"""Variants of spans: kind x status x local root or not; the number is `kind * 6 + status * 2 + root`."""
+MAX_SERVICES = 256
+"""Services per scope with templates of their own."""
+MAX_PLAIN_KEYS = 10_000
+
+FIELD_KEYS = frozenset({tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE})
+"""Reserved attributes that the fast path understands."""
+_RULED_PREFIXES = (DATADOG_PREFIX, HEADER_PREFIX, "_dd")
+
+
+class Template:
+    """What spans of one variant have in common: dictionaries to copy, never to change."""
+
+    __slots__ = ("meta", "metrics", "operation_name", "span_type")
+
+    def __init__(self, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str) -> None:
+        self.meta = meta
+        self.metrics = metrics
+        self.operation_name = operation_name
+        self.span_type = span_type
+
+
+class ScopeEntry:
+    """Constants and templates of one instrumentation scope.
+
+    Attributes:
+        scope: The scope; held, so that its `id()` stays taken while the entry is cached.
+        service: Service of spans that name none.
+        before: Tags that attributes may overwrite.
+        after: Tags written over the attributes.
+        is_fast: Spans of this scope may take the fast path.
+        templates: By variant, for `service`; `None` until needed.
+        by_service: Service → templates by variant.
+    """
+
+    __slots__ = ("after", "before", "by_service", "is_fast", "scope", "service", "templates")
+
+    def __init__(
+        self,
+        scope: InstrumentationScope | None,
+        service: str,
+        before: dict[str, str],
+        after: dict[str, str],
+        *,
+        is_fast: bool,
+    ) -> None:
+        self.scope = scope
+        self.service = service
+        self.before = before
+        self.after = after
+        self.is_fast = is_fast
+        self.templates: list[Template | None] = [None] * VARIANTS
+        self.by_service: dict[str, list[Template | None]] = {service: self.templates}
+
+    def add_service(self, service: str) -> list[Template | None]:
+        """Return the (still empty) templates of another service."""
+        if len(self.by_service) >= MAX_SERVICES:
+            self.by_service = {self.service: self.templates}
+        templates: list[Template | None] = [None] * VARIANTS
+        self.by_service[service] = templates
+        return templates
+
+
+class PlainKeys:
+    """Attribute keys known to need no rule; learnt from the spans.
+
+    Args:
+        ruled: Keys that need a rule; those that start with one of `_RULED_PREFIXES` do too.
+        fields: Keys that fill a field of the span, which the fast path does by itself.
+
+    Attributes:
+        plain: Known keys that simply become tags.
+        wide: The same and `fields`.
+    """
+
+    __slots__ = ("_ruled", "fields", "plain", "wide")
+
+    def __init__(self, ruled: frozenset[str], fields: frozenset[str]) -> None:
+        self._ruled = ruled - fields
+        self.fields = fields
+        self._forget()
+
+    def _forget(self) -> None:
+        self.plain: set[str] = {tags.SERVICE_SOURCE}
+        self.wide: set[str] = self.plain | self.fields
+
+    def admit(self, values: Mapping[str, Any]) -> bool:  # Any: attribute values are of any type
+        """Tell whether every key is plain or fills a field; learn new ones."""
+        if self.wide.issuperset(values):
+            return True
+        if not self._ruled.isdisjoint(values):
+            return False
+        if len(self.plain) > MAX_PLAIN_KEYS:
+            self._forget()
+        for key in values:
+            if key in self.wide:
+                continue
+            if type(key) is not str or key.startswith(_RULED_PREFIXES):
+                return False
+            self.plain.add(key)
+            self.wide.add(key)
+        return True
