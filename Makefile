@@ -46,7 +46,7 @@ test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of thi
 
 cov: .venv/.stamp .venv-agent/.stamp  ## all tests, with the branch coverage gate
 	rm -f .coverage .coverage.*
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest $(ARGS)
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest -n $(JOBS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
