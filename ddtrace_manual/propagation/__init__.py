@@ -9,6 +9,7 @@ from ._otel import (
     DatadogPropagator,
     RemoteSpan,
     TraceContextPropagator,
+    baggage_tags,
     install_propagator,
     remote_from_span_context,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Propagator",
     "RemoteSpan",
     "TraceContextPropagator",
+    "baggage_tags",
     "display_trace_state",
     "extract_environ",
     "inject_environ",

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from ._values import BLANKS, is_printable
 
-__all__ = ["FIELDS", "LEGACY_PREFIX", "extract", "extract_legacy", "inject", "inject_legacy"]
+__all__ = ["FIELDS", "LEGACY_PREFIX", "extract", "extract_legacy", "inject", "inject_legacy", "text_of"]
 
 BAGGAGE: Final = "baggage"
 LEGACY_PREFIX: Final = "ot-baggage-"
@@ -104,7 +104,7 @@ def inject(
     parts: list[str] = []
     length = -1
     for key, value in items.items():
-        name, text = _stripped(key), _stripped(value)
+        name, text = text_of(key).strip(), text_of(value).strip()
         if not (name and text):
             continue
         if len(parts) >= max_items:
@@ -121,9 +121,10 @@ def inject(
         headers[BAGGAGE] = ",".join(parts)
 
 
-def _stripped(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a key or value as text; "" when the application's object cannot say what it is."""
     try:
-        return (value if type(value) is str else str(value)).strip()
+        return str(value)
     except Exception:  # noqa: BLE001 - an object of the application
         return ""
 
@@ -151,6 +152,6 @@ def extract_legacy(headers: Mapping[str, str]) -> Items:
 def inject_legacy(items: Mapping[str, object], headers: MutableMapping[str, str]) -> None:
     """Write each item as a header of its own, unencoded; what is illegal in a header is left out (§9.5)."""
     for key, value in items.items():
-        name, text = _stripped(key), _stripped(value)
+        name, text = text_of(key).strip(), text_of(value).strip()
         if text and is_printable(text) and _TOKEN.fullmatch(name) is not None:
             headers[LEGACY_PREFIX + name] = text

@@ -16,12 +16,16 @@ from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, get_current
 from ddtrace_manual._log import get_logger
 from ddtrace_manual._model import PropagationState, RemoteContext
 from ddtrace_manual._remote import BAGGAGE_KEY, BAGGAGE_METADATA_KEY, baggage_metadata, remote_context_of
+from ddtrace_manual._tags import BAGGAGE_PREFIX
 
 from . import _tracecontext
+from ._baggage import text_of
 from ._composite import Extraction, Propagator
 from ._settings import B3, B3_MULTI, BAGGAGE, TRACECONTEXT, PropagationSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from ._carriers import Carrier
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "DatadogPropagator",
     "RemoteSpan",
     "TraceContextPropagator",
+    "baggage_tags",
     "install_propagator",
     "remote_from_span_context",
 ]
@@ -87,6 +92,22 @@ def remote_from_span_context(span_context: SpanContext) -> RemoteContext:
     )
 
 
+def baggage_tags(keys: Collection[str], context: Mapping[str, object]) -> dict[str, str]:
+    """Return the tags of a local root for the baggage items of its parent context.
+
+    Args:
+        keys: Items to take, compared exactly; `*` among them takes all.
+        context: The parent context.
+
+    Source: spec/propagation.md §9.4.
+    """
+    items = context.get(BAGGAGE_KEY)
+    if not keys or not items or not isinstance(items, dict):
+        return {}
+    names = items if "*" in keys else [key for key in keys if key in items]
+    return {f"{BAGGAGE_PREFIX}{name}": text_of(items[name]) for name in names}
+
+
 _installed = Propagator(PropagationSettings())
 
 
@@ -115,7 +136,7 @@ class DatadogPropagator(TextMapPropagator):
         self,
         carrier: Carrier,
         context: Context | None = None,
-        getter: Getter[Any] = default_getter,  # Any: getters of every carrier
+        getter: Getter[Any] | None = default_getter,  # Any: getters of every carrier
     ) -> Context:
         """Return `context`, an empty one by default, with what the carrier holds.
 
@@ -153,7 +174,7 @@ class DatadogPropagator(TextMapPropagator):
         self,
         carrier: Carrier,
         context: Context | None = None,
-        setter: Setter[Any] = default_setter,  # Any: setters of every carrier
+        setter: Setter[Any] | None = default_setter,  # Any: setters of every carrier
     ) -> None:
         """Write the current span and the baggage of `context`, by default the current one, into the carrier.
 

@@ -80,10 +80,9 @@ def parse_list(text: str) -> MemberList | None:
     Source: spec/propagation.md §5.2.
     """
     clean = is_printable(text)
-    if clean and text.startswith("dd="):
-        usual = _parse_usual(text)
-        if usual is not None:
-            return usual
+    usual = _parse_usual(text) if clean else None
+    if usual is not None:
+        return usual
     others: dict[str, str] = {}
     dd = ot_text = None
     seen = False
@@ -111,6 +110,8 @@ def parse_list(text: str) -> MemberList | None:
 
 def _parse_usual(text: str) -> MemberList | None:
     """Parse what a Datadog tracer sends when no other vendor takes part: `dd`, perhaps with `ot`."""
+    if not text.startswith("dd="):
+        return None
     head, _, tail = text.partition(",ot=")
     dd = head[3:].rstrip(BLANKS)
     if not dd or "," in dd or "," in tail:
