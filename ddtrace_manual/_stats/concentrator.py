@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._encoding.sketch import LatencySketch
-from ddtrace_manual._log import get_logger
 
 from .aggregation import (
     BLOCKED,
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from ddtrace_manual._model import DDSpan
 
 __all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group", "Sketch"]
-
-_logger = get_logger("stats")
 
 BUCKET_NS: Final = 10_000_000_000
 _BUCKETS_MAX: Final = 64  # normally three or four; more only when spans end in the future
@@ -52,6 +49,8 @@ class Sketch(Protocol):
 class CardinalityLimits:
     """Most different values in one bucket; what comes later is counted under `tracer_blocked_value`.
 
+    0 lets no value of its kind in; a limit of a field that reaches `keys` never takes effect.
+
     Source: spec/client-stats.md §5.
     """
 
@@ -60,11 +59,6 @@ class CardinalityLimits:
     http_endpoints: int = 512
     peer_tags: int = 512
     additional_tags: int = 100
-
-    def __post_init__(self) -> None:
-        fields = (self.resources, self.http_endpoints, self.peer_tags, self.additional_tags)
-        if min(self.keys, *fields) <= 0 or max(fields) >= self.keys:
-            _logger.warning("Cardinality limits of statistics are 0, or not below the limit of whole keys: %s", self)
 
 
 class Group:
@@ -201,6 +195,10 @@ class Concentrator:
                     del self._buckets[start]
                 self._oldest_ns = current - self.bucket_ns
             return [taken[start] for start in sorted(taken)]
+
+    def has_buckets(self) -> bool:
+        """Say whether anything was counted and not taken out."""
+        return bool(self._buckets)
 
     def take_collapsed(self) -> dict[str, int]:
         """Return, and forget, how many spans were counted under a blocked value, by kind of limit."""

@@ -90,6 +90,10 @@ class StatsExporter:
             return True
         return self.flush()
 
+    def next_due_ns(self) -> int | None:
+        """Return when `flush_if_due` will have something to do, in monotonic nanoseconds; `None` for never."""
+        return self._flushed_ns + self._interval_ns if self._concentrator.has_buckets() else None
+
     def flush(self, *, force: bool = False) -> bool:
         """Send the closed buckets now.
 

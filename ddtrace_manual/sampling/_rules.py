@@ -42,23 +42,6 @@ _MECHANISM_BY_PROVENANCE: Final[Mapping[str, int]] = {
 }
 _PROVENANCE_ORDER: Final = ("customer", "dynamic", "default")
 
-# OpenTelemetry name of an attribute ↔ its Datadog name; a rule may use either (spec/sampling.md §7.3).
-_OTEL_TO_DATADOG: Final[Mapping[str, str]] = {
-    "http.request.method": "http.method",
-    "http.response.status_code": "http.status_code",
-    "url.full": "http.url",
-    "user_agent.original": "http.useragent",
-    "server.address": "http.server_name",
-    "client.address": "http.client_ip",
-    "network.protocol.version": "http.version",
-    "http.request.body.size": "http.request.content_length",
-    "http.response.body.size": "http.response.content_length",
-    "http.request.header.referrer": "http.referrer",
-}
-_DATADOG_TO_OTEL: Final[Mapping[str, str]] = {datadog: otel for otel, datadog in _OTEL_TO_DATADOG.items()}
-_OTEL_HEADER: Final = "http.request.header."
-_DATADOG_HEADER: Final = "http.request.headers."
-
 
 class SpanView(Protocol):
     """How the sampler sees a span: with the same functions as the exporter, as the user sees it in the product."""
@@ -79,7 +62,8 @@ class SpanView(Protocol):
     def tag(self, span: SpanRecord, key: str, /) -> object:
         """Return the value of a tag (text, bool, int or float), or `None`.
 
-        Resource attributes and global tags take part; `env` is the final environment.
+        Found under its OpenTelemetry and its Datadog name; resource attributes and global tags take
+        part; `env` is the final environment.
         """
 
 
@@ -182,14 +166,14 @@ class CompiledRule:
             )
             if pattern is not None and not (glob := Glob(pattern)).is_any
         )
-        self._tags = tuple((_spellings(key), Glob(pattern)) for key, pattern in (rule.tags or {}).items())
+        self._tags = tuple((key, Glob(pattern)) for key, pattern in (rule.tags or {}).items())
 
     def matches(self, span: SpanRecord, view: SpanView) -> bool:
         """Say whether every constraint holds for a span as it is now."""
         for method, glob in self._fields:
             if not glob.matches(getattr(view, method)(span)):
                 return False
-        return all(_tag_matches(span, view, keys, glob) for keys, glob in self._tags)
+        return all(_tag_matches(view.tag(span, key), glob) for key, glob in self._tags)
 
 
 def effective_rules(
@@ -267,22 +251,8 @@ def _comparable_text(value: object) -> str | None:
     return None
 
 
-def _tag_matches(span: SpanRecord, view: SpanView, keys: tuple[str, ...], glob: Glob) -> bool:
-    for key in keys:
-        value = view.tag(span, key)
-        if value is not None:
-            break
-    else:
+def _tag_matches(value: object, glob: Glob) -> bool:
+    if value is None:
         return False
     text = _comparable_text(value)
     return glob.is_any if text is None else glob.matches(text)
-
-
-def _spellings(key: str) -> tuple[str, ...]:
-    """Return a tag's name as written, then its other spelling if it has one."""
-    other = _OTEL_TO_DATADOG.get(key) or _DATADOG_TO_OTEL.get(key)
-    if other is None and key.startswith(_OTEL_HEADER):
-        other = _DATADOG_HEADER + key[len(_OTEL_HEADER) :]
-    elif other is None and key.startswith(_DATADOG_HEADER):
-        other = _OTEL_HEADER + key[len(_DATADOG_HEADER) :]
-    return (key,) if other is None else (key, other)

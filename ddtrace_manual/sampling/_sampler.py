@@ -80,7 +80,8 @@ class TraceSampler:
         apm_tracing_enabled: bool = True,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._view = span_view
+        self.span_view = span_view
+        """Replace it when settings of the mapping change; takes effect with the next decision."""
         self._local_rules = tuple(rules)
         self._local_rate = sample_rate
         self._limiter = limiter
@@ -158,7 +159,7 @@ class TraceSampler:
             self._minute_limiter.reset_after_fork()
 
     def _decide_by_rule(self, segment: SegmentRecord, root: SpanRecord) -> bool:
-        view = self._view
+        view = self.span_view
         for rule in self._rules:
             if rule.matches(root, view):
                 break
@@ -176,10 +177,9 @@ class TraceSampler:
         return True
 
     def _decide_by_agent_rate(self, segment: SegmentRecord, root: SpanRecord) -> bool:
-        env = self._view.tag(root, ENV)
-        rate = self._service_rates.lookup(
-            self._view.service_name(root), env if isinstance(env, str) and env else self._env
-        )
+        view = self.span_view
+        env = view.tag(root, ENV)
+        rate = self._service_rates.lookup(view.service_name(root), env if isinstance(env, str) and env else self._env)
         if rate is None:
             return False
         kept = rate.keeps(segment.trace_id)

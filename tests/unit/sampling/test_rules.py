@@ -72,32 +72,6 @@ def test_tag_values(view, value, matching, others):
 
 
 @pytest.mark.parametrize(
-    ("on_span", "in_rule"),
-    [
-        ("http.request.method", "http.method"),
-        ("http.method", "http.request.method"),
-        ("http.response.status_code", "http.status_code"),
-        ("http.status_code", "http.response.status_code"),
-        ("url.full", "http.url"),
-        ("user_agent.original", "http.useragent"),
-        ("server.address", "http.server_name"),
-        ("client.address", "http.client_ip"),
-        ("network.protocol.version", "http.version"),
-        ("http.request.body.size", "http.request.content_length"),
-        ("http.response.body.size", "http.response.content_length"),
-        ("http.request.header.x-id", "http.request.headers.x-id"),
-        ("http.request.headers.x-id", "http.request.header.x-id"),
-        ("http.request.header.referrer", "http.referrer"),
-    ],
-)
-def test_either_spelling_of_a_tag(view, on_span, in_rule):
-    """A rule finds an attribute under its OpenTelemetry and under its Datadog name; as written goes first."""
-    rule = SamplingRule(1, tags={in_rule: "200"})
-    assert _matches(rule, view, {on_span: 200})
-    assert not _matches(rule, view, {on_span: 200, in_rule: "other"})
-
-
-@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: SamplingRule("often"), "sample_rate"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
@@ -130,16 +129,6 @@ def test_limit_of_whole_keys(clock, make_span):
     assert concentrator.take_collapsed() == {"whole_key": 40}
 
 
-@pytest.mark.parametrize(
-    ("limits", "warns"), [({}, False), ({"keys": 0}, True), ({"resources": 0}, True), ({"keys": 512}, True)]
-)
-def test_strange_limits_warn(limits, warns, caplog):
-    """Limits of 0, and field limits that reach the key limit, are accepted with a warning."""
-    caplog.set_level(logging.WARNING, "ddtrace_manual")
-    CardinalityLimits(**limits)
-    assert bool(caplog.records) is warns
-
-
 _SPANS = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "c"]),  # service
@@ -156,12 +145,7 @@ _SPANS = st.lists(
 @given(_SPANS, st.integers(0, 6), st.integers(0, 4))
 def test_limits_never_lose_hits(spans, keys, resources):
     """Whatever the limits, hits, errors and durations add up."""
-    logging.disable(logging.WARNING)
-    try:
-        limits = CardinalityLimits(keys=keys, resources=resources)
-    finally:
-        logging.disable(logging.NOTSET)
-    concentrator = Concentrator(limits=limits)
+    concentrator = Concentrator(limits=CardinalityLimits(keys=keys, resources=resources))
     concentrator.add_chunk([_dd_span(*span) for span in spans])
     buckets = concentrator.flush(force=True)
     counted = [span for span in spans if span[4]]
