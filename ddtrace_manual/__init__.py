@@ -16,6 +16,7 @@ reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_sta
 """
 
 from . import exceptions
+from .config import Config
 from ._propagate import (
     clear_baggage,
     continue_trace,
@@ -27,6 +28,7 @@ from ._propagate import (
     remove_baggage,
     set_baggage,
 )
+from ._setup import CounterSnapshot, configure, counters, flush, shutdown
 from ._span import (
     add_event,
     add_link,
@@ -43,16 +45,21 @@ from ._span import (
 from ._types import Span
 
 __all__ = [
+    "Config",
+    "CounterSnapshot",
     "Span",
     "add_event",
     "add_link",
     "clear_baggage",
+    "configure",
     "continue_trace",
+    "counters",
     "current_span",
     "drop",
     "exceptions",
     "extract",
     "extract_environ",
+    "flush",
     "get_baggage",
     "inject",
     "inject_environ",
@@ -63,6 +70,7 @@ __all__ = [
     "set_error",
     "set_tag",
     "set_tags",
+    "shutdown",
     "span",
     "start_span",
 ]

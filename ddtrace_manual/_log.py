@@ -6,7 +6,6 @@ Names of loggers are `ddtrace_manual.<area>`. The library adds no handler by its
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 __all__ = ["LOGGER_NAME", "RateLimitedLogger", "get_logger"]
@@ -22,7 +21,8 @@ def get_logger(area: str) -> logging.Logger:
 class RateLimitedLogger:
     """Logs at most one line per kind and interval; the next one says how many were skipped.
 
-    Thread-safe. At level DEBUG nothing is limited.
+    Thread-safe without a lock (which a fork could leave locked): two threads that fail in the same
+    instant may both log. At level DEBUG nothing is limited.
 
     Args:
         logger: Where lines go.
@@ -32,7 +32,6 @@ class RateLimitedLogger:
     def __init__(self, logger: logging.Logger, interval_s: float = 60.0) -> None:
         self._logger = logger
         self.interval_s = interval_s
-        self._lock = threading.Lock()  # guards _last
         self._last: dict[str, tuple[float, int]] = {}
 
     def log(self, level: int, kind: str, message: str, *args: object, exc_info: bool = False) -> None:
@@ -60,22 +59,16 @@ class RateLimitedLogger:
 
     def clear(self, kind: str) -> int:
         """Forget a kind whose fault ended; return how many of its lines were skipped since the last one."""
-        with self._lock:
-            return self._last.pop(kind, (0.0, 0))[1]
-
-    def reset_after_fork(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
-        self._lock = threading.Lock()
+        return self._last.pop(kind, (0.0, 0))[1]
 
     def _admit(self, kind: str) -> int | None:
         """Return the number of lines skipped before this one, or `None` to skip it too."""
         if self.interval_s <= 0 or self._logger.isEnabledFor(logging.DEBUG):
             return 0
         now = time.monotonic()
-        with self._lock:
-            last = self._last.get(kind)
-            if last is not None and now - last[0] < self.interval_s:
-                self._last[kind] = (last[0], last[1] + 1)
-                return None
-            self._last[kind] = (now, 0)
-            return last[1] if last is not None else 0
+        last = self._last.get(kind)
+        if last is not None and now - last[0] < self.interval_s:
+            self._last[kind] = (last[0], last[1] + 1)
+            return None
+        self._last[kind] = (now, 0)
+        return last[1] if last is not None else 0

@@ -7,6 +7,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
@@ -84,7 +85,7 @@ class TracerProvider(SDKTracerProvider):
     """An OpenTelemetry SDK provider whose spans reach the Datadog Agent.
 
     Extra span processors, limits, samplers and id generators work as with the SDK's own provider.
-    Until `connect` is called its spans go to the extra processors only.
+    Until `reconfigure` attaches a pipeline its spans go to the extra processors only.
 
     Attributes:
         config: The effective configuration, or `None` for a provider made by hand.
@@ -118,44 +119,92 @@ class TracerProvider(SDKTracerProvider):
             **extra,
         )
         self.config: Config | None = None
+        self.engine: Engine | None = None
+        self._hooks = hooks or EngineHooks()
         self._user_sampler = sampler
         self._max_frames = max_frames
         self._partial_flush_min_spans = partial_flush_min_spans
         self._ids = ids if id_generator is None else _ForeignIds(id_generator)
         self._flush: Callable[[float], bool] | None = None
         self._shutdown: Callable[[float], bool] | None = None
-        self.engine: Engine | None = None
+        self._on_fork: Callable[[], EngineHooks] | None = None
+        self._on_engine: Callable[[Engine | None], None] | None = None
+        self._configured_processors: tuple[SpanProcessor, ...] = ()
         if enabled and not self._disabled:
-            self.engine = self._new_engine(hooks or EngineHooks())
-            self._attach_processor()
-        self._forget_at_fork = _register_fork(self)
+            self._make_engine()
+        _register_fork(self)
 
-    def connect(
+    @property
+    def is_running(self) -> bool:
+        """Whether spans are recorded."""
+        return self.engine is not None
+
+    def reconfigure(  # noqa: PLR0913 - called in one place, by name
         self,
-        hooks: EngineHooks,
         *,
+        hooks: EngineHooks,
         flush: Callable[[float], bool],
         shutdown: Callable[[float], bool],
-        on_fork: Callable[[], EngineHooks] | None = None,
+        on_fork: Callable[[], EngineHooks],
+        on_engine: Callable[[Engine | None], None],
+        resource: Resource,
+        ids: IdSource,
+        enabled: bool,
+        sampler: Sampler | None,
+        id_generator: IdGenerator | None,
+        span_limits: SpanLimits | None,
+        span_processors: tuple[SpanProcessor, ...],
+        partial_flush_min_spans: int | None,
+        max_frames: int,
     ) -> None:
-        """Attach the export pipeline, or another one in place of it.
+        """Attach a pipeline, or another one in place of it. Open spans end into the new one.
 
         Args:
             hooks: Where finished chunks go and who decides about sampling.
             flush: (timeout in seconds) → whether everything accepted so far arrived.
             shutdown: (timeout in seconds) → whether everything was sent before the end.
             on_fork: Called in a forked child; returns the hooks of the child's own pipeline.
+            on_engine: Told when spans are made with another engine from now on, or with none.
+            resource: Replaces the provider's resource.
+            ids: Source of ids, unless there is an `id_generator`.
+            enabled: `False` stops recording.
+            sampler: The user's sampler, or `None`.
+            id_generator: The user's id generator, or `None`.
+            span_limits: `None` for those of the environment.
+            span_processors: Replace those of the former call; processors added by hand stay.
+            partial_flush_min_spans: `None` switches partial flushing off.
+            max_frames: Frames in a recorded traceback.
         """
-        self._flush, self._shutdown, self._on_fork = flush, shutdown, on_fork
-        if self.engine is not None:
-            self.engine.reconfigure(
-                hooks=hooks,
-                limits=limits_of(self._span_limits, self._max_frames),
-                partial_flush_min_spans=self._partial_flush_min_spans,
-                sampler=self._user_sampler,
-            )
+        self._hooks, self._flush, self._shutdown = hooks, flush, shutdown
+        self._on_fork, self._on_engine = on_fork, on_engine
+        self._resource = resource
+        self._user_sampler = sampler
+        self.sampler = sampler or ALWAYS_ON
+        self._ids = ids if id_generator is None else _ForeignIds(id_generator)
+        self.id_generator = id_generator or EngineIdGenerator(ids)
+        self._span_limits = span_limits or SpanLimits()
+        self._partial_flush_min_spans = partial_flush_min_spans
+        self._max_frames = max_frames
+        with self._tracers_lock:
+            for tracer in self._tracers.values():
+                tracer.resource, tracer.sampler, tracer.id_generator = resource, self.sampler, self.id_generator
+        self._exchange_processors(span_processors)
+        if not enabled or self._disabled:
+            self._drop_engine()
+        elif self.engine is None:
+            self._make_engine()
+        else:
+            self._configure_engine(self.engine)
 
-    _on_fork: Callable[[], EngineHooks] | None = None
+    def use_pipeline(self, *, flush: Callable[[float], bool], shutdown: Callable[[float], bool]) -> None:
+        """Flush and shut down another pipeline from now on, as in a forked child."""
+        self._flush, self._shutdown = flush, shutdown
+
+    def created_spans(self) -> int:
+        """Return how many spans were started by the current engine."""
+        return self.engine.created if self.engine is not None else self._created_before
+
+    _created_before = 0
 
     def get_tracer(
         self,
@@ -199,7 +248,8 @@ class TracerProvider(SDKTracerProvider):
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Add a processor beside the export to the Agent; it sees every span, sampled or not."""
         super().add_span_processor(span_processor)
-        self._attach_processor()
+        if self.engine is not None:
+            self._attach_processor(self.engine)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Deliver everything finished so far; return whether that was done in time."""
@@ -208,26 +258,63 @@ class TracerProvider(SDKTracerProvider):
 
     def shutdown(self) -> None:
         """Deliver what is finished, within 5 seconds, and stop. Spans started later are not recorded."""
-        self.engine = None
-        if self._shutdown is not None:
-            self._shutdown(5.0)
-        super().shutdown()
+        self.stop(5.0)
 
-    def _new_engine(self, hooks: EngineHooks) -> Engine:
-        return Engine(
-            hooks=hooks,
-            resource=self._resource,
-            ids=self._ids,
+    def stop(self, timeout_s: float) -> bool:
+        """As `shutdown`, within so many seconds; return whether everything arrived."""
+        self._drop_engine()
+        delivered = self._shutdown is None or self._shutdown(timeout_s)
+        try:
+            super().shutdown()
+        except Exception:
+            _logger.exception("A span processor failed in shutdown.")
+        return delivered
+
+    def _make_engine(self) -> None:
+        engine = Engine(resource=self._resource, ids=self._ids)
+        self._configure_engine(engine)
+        self.engine = engine
+        if self._on_engine is not None:
+            self._on_engine(engine)
+
+    def _drop_engine(self) -> None:
+        if self.engine is not None:
+            self._created_before = self.engine.created
+        self.engine = None
+        if self._on_engine is not None:
+            self._on_engine(None)
+
+    def _configure_engine(self, engine: Engine) -> None:
+        engine.resource = self._resource
+        engine.set_ids(self._ids)
+        engine.reconfigure(
+            hooks=self._hooks,
             limits=limits_of(self._span_limits, self._max_frames),
             partial_flush_min_spans=self._partial_flush_min_spans,
             sampler=self._user_sampler,
         )
+        self._attach_processor(engine)
 
-    def _attach_processor(self) -> None:
+    def _attach_processor(self, engine: Engine) -> None:
         """Let the engine call the extra processors only when there are some."""
         active = self._active_span_processor
-        if self.engine is not None and getattr(active, "_span_processors", None) != ():
-            self.engine.processor = active
+        engine.processor = active if getattr(active, "_span_processors", None) != () else None
+
+    def _exchange_processors(self, processors: tuple[SpanProcessor, ...]) -> None:
+        """Put configured processors in place of those configured before."""
+        active = self._active_span_processor
+        gone = [each for each in self._configured_processors if each not in processors]
+        with active._lock if hasattr(active, "_lock") else nullcontext():
+            kept = tuple(each for each in active._span_processors if each not in self._configured_processors)
+            active._span_processors = kept
+        for processor in processors:
+            active.add_span_processor(processor)
+        self._configured_processors = processors
+        for processor in gone:
+            try:
+                processor.shutdown()
+            except Exception:
+                _logger.exception("A span processor failed in shutdown.")
 
     def _update_resource(self, resource: Resource) -> None:
         super()._update_resource(resource)
@@ -250,10 +337,9 @@ class TracerProvider(SDKTracerProvider):
             return
         old.bury()
         self._ids.reseed()
-        engine = self._new_engine(self._on_fork() if self._on_fork is not None else EngineHooks())
-        engine.resource = self._resource
-        self.engine = engine
-        self._attach_processor()
+        if self._on_fork is not None:
+            self._hooks = self._on_fork()
+        self._make_engine()
 
 
 def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:
@@ -270,7 +356,7 @@ def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:
     )
 
 
-def _register_fork(provider: TracerProvider) -> weakref.ref[TracerProvider]:
+def _register_fork(provider: TracerProvider) -> None:
     """Have a provider told about forks for as long as it lives."""
     reference = weakref.ref(provider)
 
@@ -284,4 +370,3 @@ def _register_fork(provider: TracerProvider) -> weakref.ref[TracerProvider]:
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=before, after_in_child=after_in_child)
-    return reference

@@ -16,6 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 
 from ddtrace_manual import _tags
+from ddtrace_manual._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .span import Span
 
 __all__ = [
+    "FACADE_SCOPE",
     "ResourceName",
     "event_of",
     "info_of",
@@ -32,6 +34,10 @@ __all__ = [
     "snapshot",
     "visible_attributes",
 ]
+
+
+FACADE_SCOPE = InstrumentationScope("ddtrace_manual", __version__)
+"""Instrumentation scope of spans made by the facade, for OpenTelemetry exporters; Datadog spans do not carry it."""
 
 
 class ResourceName(str, Resource):
@@ -137,11 +143,11 @@ def snapshot(span: Span) -> ReadableSpan:
         events=events,
         links=links,
         kind=span.otel_kind,
-        instrumentation_info=info_of(span.scope),
+        instrumentation_info=info_of(span.instrumentation_scope),
         status=span.status,
         start_time=span.start_ns,
         end_time=span.end_ns,
-        instrumentation_scope=span.scope,
+        instrumentation_scope=span.instrumentation_scope,
     )
 
 

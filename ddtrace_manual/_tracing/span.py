@@ -459,14 +459,14 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     @property
     def instrumentation_scope(self) -> InstrumentationScope | None:
         """Scope of the tracer that made the span."""
-        return self.scope
+        return self.scope if self.scope is not None else readable.FACADE_SCOPE
 
     _instrumentation_scope = instrumentation_scope
 
     @property
     def instrumentation_info(self) -> InstrumentationInfo | None:
         """Deprecated form of `instrumentation_scope`."""
-        return readable.info_of(self.scope)
+        return readable.info_of(self.instrumentation_scope)
 
     _instrumentation_info = instrumentation_info
 

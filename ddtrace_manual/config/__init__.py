@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ._config import Config
+from ._environ import process_environ
+from ._otlp import OtlpTarget
 from ._process import publish_session
 from ._row import Setting
-from ._settings import SETTINGS
+from ._settings import GROUPS, SETTINGS
 from ._settings_type import Settings
 from ._sources import Found
 
-__all__ = ["SETTINGS", "Config", "Found", "Setting", "Settings", "publish_session"]
+__all__ = ["GROUPS", "SETTINGS", "Config", "Found", "OtlpTarget", "Setting", "Settings", "process_environ", "publish_session"]

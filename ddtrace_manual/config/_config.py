@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from typing_extensions import Self, Unpack
@@ -19,6 +20,7 @@ from ._agent_url import statsd_host_and_port, without_user_info
 from ._derived import derive_all
 from ._effective import EffectiveSettings
 from ._otel import apply_otel_variables
+from ._otlp import OtlpSignal, OtlpTarget, resolve_otlp_target
 from ._parsers import format_map
 from ._process import GIT_TAGS, format_process_tags, system_hostname, without_credentials
 from ._settings import BY_ENV, BY_NAME, CODE_NAMES, SETTINGS
@@ -194,6 +196,18 @@ class Config(EffectiveSettings):
     def is_set(self, name: str) -> bool:
         """Say whether anybody configured the setting: its value is neither default nor calculated."""
         return any(RANKS[found.origin] > 1 for found in self._found[CODE_NAMES[name]])
+
+    def otlp(self, signal: OtlpSignal) -> OtlpTarget:
+        """Return where a signal is sent by OTLP: `traces`, `metrics` or `logs`.
+
+        Source: spec/configuration.md §9.2.
+        """
+        return resolve_otlp_target(signal, partial(getattr, self), self.is_set, self.trace_agent_url)
+
+    @property
+    def dd_external_env(self) -> str | None:
+        """The same as `external_env`."""
+        return self.external_env
 
     def log_warnings(self) -> None:
         """Write `warnings` at WARNING and `notes` at DEBUG to the logger `ddtrace_manual.config`."""

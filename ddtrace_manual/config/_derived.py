@@ -150,7 +150,7 @@ def _derive_addresses(resolution: Resolution) -> None:
     elif resolution.best("trace_agent_url").origin != CODE:
         given = [name for name in ("agent_host", "trace_agent_port") if resolution.best(name).origin == CODE]
         if given:
-            resolution.warn(f"{' and '.join(given)} given in code have no effect: DD_TRACE_AGENT_URL is set")
+            resolution.warn(f"DD_TRACE_AGENT_URL is set, so {' and '.join(given)} given in code has no effect")
     if not resolution.is_set("dogstatsd_url"):
         statsd_host = cast("str | None", resolution.best("dogstatsd_host").value) or host
         statsd_port = cast("int | None", resolution.best("dogstatsd_port").value)

@@ -124,7 +124,7 @@ def _directory() -> str:
 
 
 def check_code_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return code name → value; `None` counts as not given.
+    """Return code name → value; `None`, and an empty text where it means nothing, count as not given.
 
     Raises:
         ConfigurationError: A name is unknown or given twice, or a value is of the wrong type or out of range.
@@ -134,7 +134,7 @@ def check_code_settings(settings: Mapping[str, object]) -> dict[str, object]:
         name = CODE_NAMES.get(given)
         if name is None:
             raise ConfigurationError(_unknown(given))
-        if value is None:
+        if value is None or (isinstance(value, str) and not value and not BY_NAME[name].kind.keeps_empty):
             continue
         if name in checked:
             raise ConfigurationError(f"{name} is given twice, once as {given}")

@@ -1,0 +1,310 @@
+"""`configure`, `flush`, `shutdown` and `counters`: the only wiring, and the only global state.
+
+The state is one `_Setup`, guarded by its lock, and the slot `_runtime.RUNTIME` that the facade reads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from typing_extensions import Unpack
+
+from ._log import LOGGER_NAME, get_logger
+from ._runtime import RUNTIME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._export import Counters
+    from ._model import SegmentRecord
+    from ._tracing import Engine, EngineHooks, TracerProvider
+    from ._wiring import Parts
+    from .config import Config
+    from .config._settings_type import Settings
+
+__all__ = ["CounterSnapshot", "configure", "counters", "flush", "shutdown"]
+
+_log = get_logger("setup")
+_HAND_OVER_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSnapshot:
+    """What happened in this process so far. Spans and traces are counted where they left the application."""
+
+    created_spans: int = 0
+    finished_spans: int = 0
+    """In chunks that were handed over for export; a span of an unfinished trace is not counted yet."""
+    queued_spans: int = 0
+    """Accepted and not yet delivered."""
+    queued_bytes: int = 0
+    sent_spans: int = 0
+    sent_traces: int = 0
+    """Chunks; a trace that was flushed in parts counts once for each."""
+    sent_bytes: int = 0
+    sent_payloads: int = 0
+    filtered_spans: int = 0
+    """Not sent because the trace is unsampled or the Agent's filters reject it."""
+    dropped_spans: Mapping[str, int] = field(default_factory=dict)
+    """Lost, by reason: `overfull_buffer`, `trace_processor`, `serialization_error`, `too_large`, `rejected`,
+    `shutdown`, `after_shutdown`."""
+    dropped_traces: Mapping[str, int] = field(default_factory=dict)
+    requests: int = 0
+    """Requests with traces, retries included."""
+    failed_requests: int = 0
+    events: Mapping[str, int] = field(default_factory=dict)
+    """Failures of functions the application gave to the library, by name."""
+    last_error: str = ""
+    """Why the last payload was not delivered."""
+
+
+class _Setup:
+    """What `configure()` has made in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.provider: TracerProvider | None = None
+        self.parts: Parts | None = None
+        self.counters: Counters | None = None
+        self.is_exit_hooked = False
+        self.has_told_about_foreign = False
+
+
+_setup = _Setup()
+
+
+def configure(config: Config | None = None, **settings: Unpack[Settings]) -> TracerProvider:
+    """Set up tracing, and install the provider and propagator for OpenTelemetry.
+
+    Called again it replaces the pipeline behind the same provider; what is queued is handed over, and
+    settings of the first call do not linger. An OpenTelemetry provider that the application installed
+    before stays in charge, and the facade works over it.
+
+    Args:
+        config: A configuration; settings given besides override it.
+        **settings: See `docs/reference/configuration.md`; whatever is not given comes from `DD_*` and `OTEL_*`
+            variables, configuration files and defaults.
+
+    Returns:
+        The provider; its `config` is the effective configuration.
+
+    Raises:
+        ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
+    """
+    from .config import Config  # noqa: PLC0415 - importing the package stays light
+
+    effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
+    with _setup.lock:
+        effective.log_warnings()
+        _set_log_level(effective)
+        provider = _build(effective)
+        _install(provider, effective)
+        if not _setup.is_exit_hooked:
+            _setup.is_exit_hooked = True
+            atexit.register(shutdown)
+    return provider
+
+
+def flush(timeout_s: float = 5.0) -> bool:
+    """Deliver everything finished so far, statistics included.
+
+    Args:
+        timeout_s: Longest time to wait, in seconds.
+
+    Returns:
+        Whether all of it arrived in time; `True` before `configure()`.
+    """
+    provider = _setup.provider
+    return True if provider is None else provider.force_flush(round(timeout_s * 1000))
+
+
+def shutdown(timeout_s: float = 5.0) -> bool:
+    """Deliver what is finished and stop tracing; called at the exit of the process.
+
+    Spans started afterwards are no-ops; spans that end afterwards are counted as dropped. A second
+    call returns at once. `configure()` starts anew.
+
+    Args:
+        timeout_s: Longest time to take, in seconds.
+
+    Returns:
+        Whether everything arrived in time.
+    """
+    provider = _setup.provider
+    if provider is None or not provider.is_running:
+        return True
+    return provider.stop(timeout_s)
+
+
+def counters() -> CounterSnapshot:
+    """Return what was created, finished, queued, sent and dropped in this process so far."""
+    parts, provider, totals = _setup.parts, _setup.provider, _setup.counters
+    if parts is None or provider is None or totals is None:
+        return CounterSnapshot()
+    return CounterSnapshot(
+        created_spans=provider.created_spans(),
+        finished_spans=totals.accepted_spans
+        + totals.dropped_spans.get("overfull_buffer", 0)
+        + totals.dropped_spans.get("after_shutdown", 0),
+        queued_spans=parts.queue.waiting_spans() + parts.outbox.held_spans(),
+        queued_bytes=parts.queue.used_bytes,
+        sent_spans=totals.sent_spans,
+        sent_traces=totals.sent_chunks,
+        sent_bytes=totals.sent_bytes,
+        sent_payloads=totals.sent_payloads,
+        filtered_spans=totals.filtered_spans,
+        dropped_spans=dict(totals.dropped_spans),
+        dropped_traces=dict(totals.dropped_chunks),
+        requests=totals.requests,
+        failed_requests=totals.errors,
+        events=dict(totals.events),
+        last_error=totals.last_error,
+    )
+
+
+def _build(config: Config) -> TracerProvider:
+    """Make provider and parts, or exchange the parts behind the provider there is."""
+    from ._export import Counters  # noqa: PLC0415 - importing the package stays light
+    from ._ids import IdSource  # noqa: PLC0415
+    from ._tracing import TracerProvider  # noqa: PLC0415
+    from ._wiring import Parts, make_resource  # noqa: PLC0415
+
+    resource, service = make_resource(config)
+    if _setup.counters is None:
+        _setup.counters = Counters()
+    former = _setup.parts
+    parts = Parts(config, resource=resource, service=service, counters=_setup.counters, decide=_decide)
+    ids = IdSource(trace_id_128_bit=config.trace_128_bit_traceid_generation_enabled)
+    if _setup.provider is None:
+        _setup.provider = TracerProvider(shutdown_on_exit=False, resource=resource, enabled=False)
+    provider = _setup.provider
+    provider.config = config
+    provider.reconfigure(
+        hooks=parts.hooks,
+        flush=parts.worker.flush,
+        shutdown=parts.worker.shutdown,
+        on_fork=_renew_after_fork,
+        on_engine=_use_engine,
+        resource=resource,
+        ids=ids,
+        enabled=config.trace_enabled,
+        sampler=config.sampler,
+        id_generator=config.id_generator,
+        span_limits=config.span_limits,
+        span_processors=tuple(config.span_processors or ()),
+        partial_flush_min_spans=config.trace_partial_flush_min_spans if config.trace_partial_flush_enabled else None,
+        max_frames=config.trace_span_traceback_max_size,
+    )
+    _setup.parts = parts
+    if former is not None:
+        _hand_over(former, parts)
+    return provider
+
+
+def _decide(segment: SegmentRecord) -> None:
+    """Make a decision final, for the pipeline; the segment knows the engine that holds the lock."""
+    segment.decide()  # type: ignore[attr-defined] # segments of the pipeline are the engine's
+
+
+def _hand_over(former: Parts, parts: Parts) -> None:
+    """Give what the former pipeline holds to the new one."""
+    former.worker.hand_over(_HAND_OVER_S)
+    former.queue.close()
+    parts.outbox.take_over(former.outbox, parts.queue.charge)
+    parts.queue.take_over(former.queue)
+    if len(parts.outbox):
+        parts.worker.wake(False)  # noqa: FBT003 - not early
+    former.stats.flush(force=True)
+
+
+def _install(provider: TracerProvider, config: Config) -> None:
+    """Make the facade and OpenTelemetry use the provider."""
+    from .config import process_environ  # noqa: PLC0415 - importing the package stays light
+
+    parts = _setup.parts
+    if parts is None:
+        return
+    RUNTIME.redact = config.redact
+    RUNTIME.count = _setup.counters.count if _setup.counters is not None else None
+    RUNTIME.environ = process_environ
+    RUNTIME.inject = parts.otel_propagator.inject
+    RUNTIME.extract = parts.otel_propagator.extract
+    foreign = _foreign_provider(provider)
+    RUNTIME.use_otel = foreign is not None
+    _use_engine(provider.engine)
+    if foreign is not None:
+        if not _setup.has_told_about_foreign:
+            _setup.has_told_about_foreign = True
+            _log.warning(
+                "An OpenTelemetry provider is installed already (%s.%s); it stays in charge, and spans go to it.",
+                type(foreign).__module__,
+                type(foreign).__qualname__,
+            )
+        return
+    if config.trace_otel_enabled:
+        if trace._TRACER_PROVIDER is None:
+            trace.set_tracer_provider(provider)
+        _install_propagator(parts)
+
+
+def _use_engine(engine: Engine | None) -> None:
+    """Let the facade make its spans with `engine`, unless another provider is in charge."""
+    RUNTIME.engine = None if RUNTIME.use_otel else engine
+
+
+def _foreign_provider(own: TracerProvider) -> Any:  # Any: whatever provider the application installed
+    """Return the global provider when it is somebody else's."""
+    installed = trace._TRACER_PROVIDER
+    return None if installed is None or installed is own else installed
+
+
+def _install_propagator(parts: Parts) -> None:
+    """Install the global propagator. `opentelemetry.propagate` raises on import for unknown `OTEL_PROPAGATORS`.
+
+    Source: spec/configuration.md §5.1.
+    """
+    from .propagation import install_propagator  # noqa: PLC0415 - importing the package stays light
+
+    install_propagator(parts.propagator)
+    try:
+        from opentelemetry import propagate  # noqa: PLC0415 - see the docstring
+
+        propagate.set_global_textmap(parts.otel_propagator)
+    except Exception:  # noqa: BLE001 - entry points of other packages may raise anything
+        _log.warning("The OpenTelemetry propagator could not be installed", exc_info=True)
+
+
+def _set_log_level(config: Config) -> None:
+    if config.library_log_level is not None:
+        logging.getLogger(LOGGER_NAME).setLevel(config.library_log_level)
+
+
+def _renew_after_fork() -> EngineHooks:
+    """Build the pipeline of a forked child. The parent sends what it had queued."""
+    from ._export import Counters  # noqa: PLC0415 - imported before the fork
+    from ._wiring import Parts  # noqa: PLC0415
+
+    _setup.lock = threading.RLock()
+    former, provider = _setup.parts, _setup.provider
+    if former is None or provider is None:  # pragma: no cover - hooks exist only with both
+        raise RuntimeError("no pipeline to renew")
+    _setup.counters = Counters()
+    parts = Parts(
+        former.config,
+        resource=provider.resource,
+        service=former.service,
+        counters=_setup.counters,
+        decide=_decide,
+    )
+    parts.rates.table = former.rates.table
+    _setup.parts = parts
+    provider.use_pipeline(flush=parts.worker.flush, shutdown=parts.worker.shutdown)
+    RUNTIME.count = _setup.counters.count
+    RUNTIME.inject = parts.otel_propagator.inject
+    RUNTIME.extract = parts.otel_propagator.extract
+    return parts.hooks

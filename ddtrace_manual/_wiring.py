@@ -1,0 +1,391 @@
+"""Builds the parts behind one configuration and connects them.
+
+    Config → transport → client → outbox ← pipeline ← queue ← engine's hooks
+           → mapper, sampler, statistics, propagator
+
+Nothing is started here: the worker's thread starts with the first finished chunk.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import baggage
+from opentelemetry.sdk.resources import Resource
+
+from . import _tags
+from ._agent import (
+    AgentClient,
+    AgentInfo,
+    Features,
+    RequestsTransport,
+    SendResult,
+    choose_features,
+    common_headers,
+)
+from ._clock import SYSTEM_CLOCK
+from ._encoding import PayloadHeader, V1Encoder
+from ._export import AgentWatch, ChunkQueue, ChunkSteps, Counters, ExportWorker, Outbox, Pipeline
+from ._log import get_logger
+from ._mapping import Mapper, MappingSettings
+from ._stats import (
+    NO_FILTERS,
+    AggregationRules,
+    CardinalityLimits,
+    Concentrator,
+    StatsExporter,
+    StatsIdentity,
+    TraceFilters,
+)
+from ._tracing import EngineHooks
+from ._version import __version__
+from .exceptions import ConfigurationError
+from .propagation import (
+    DatadogPropagator,
+    PropagationSettings,
+    Propagator,
+    display_trace_state,
+    remote_from_span_context,
+)
+from .sampling import (
+    RateLimiter,
+    ServiceRates,
+    SpanSampler,
+    TraceSampler,
+    parse_sampling_rules,
+    parse_span_sampling_rules,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from ._agent import Transport
+    from ._model import SegmentRecord
+    from .config import Config
+
+__all__ = ["Parts", "make_resource"]
+
+_log = get_logger("setup")
+
+_EARLY_FLUSH_BYTES = 1_500_000
+_DEFAULT_AGENT_URL = "http://localhost:8126"
+_SDK_MADE = frozenset({"service.instance.id"})
+"""Resource attributes the SDK invents; they say nothing a span must repeat."""
+
+
+def make_resource(config: Config) -> tuple[Resource, str]:
+    """Return the provider's OpenTelemetry resource and the service it names.
+
+    A service name given in code or environment replaces that of a resource given in code; otherwise a
+    real name in the resource is kept, and becomes the configured service.
+
+    Source: spec/span-mapping.md §4.1, spec/configuration.md §9.3.
+    """
+    given: Resource | None = config.resource
+    resource = Resource.create(dict(config.resource_attributes))
+    if given is not None:
+        resource = resource.merge(given)
+    named = str(resource.attributes.get(_tags.SERVICE_NAME) or "")
+    is_default = not named or named == "unknown_service" or named.startswith("unknown_service:")
+    service = config.service if config.service_is_user_provided or is_default else named
+    resolved: dict[str, str] = {_tags.SERVICE_NAME: service}
+    if config.env and not resource.attributes.get("deployment.environment.name"):
+        resolved["deployment.environment.name"] = config.env
+    if config.version:
+        resolved[_tags.SERVICE_VERSION] = config.version
+    return resource.merge(Resource(resolved)), service
+
+
+class Parts:
+    """Everything behind one configuration in one process.
+
+    Args:
+        config: The effective configuration.
+        resource: The provider's resource.
+        service: The service it names.
+        counters: Running totals; kept when the configuration changes.
+        decide: Makes the sampling decision of a segment final: the engine's, which holds the lock.
+        transport: Carries requests to the Agent; `None` makes the real one.
+    """
+
+    def __init__(  # noqa: PLR0913 - wired in one place, by name
+        self,
+        config: Config,
+        *,
+        resource: Resource,
+        service: str,
+        counters: Counters,
+        decide: Callable[[SegmentRecord], None],
+        transport: Transport | None = None,
+    ) -> None:
+        self.config = config
+        self.service = service
+        self.counters = counters
+        self.runtime_id = str(uuid.uuid4())
+        self.org_marker: str | None = None
+        self.mapper = Mapper(self._mapping_settings(resource))
+        self.rates = ServiceRates()
+        self.sampler = self._make_sampler()
+        self.span_sampler = SpanSampler(parse_span_sampling_rules(config.span_sampling_rules))
+        self.propagator = Propagator(propagation_settings(config), local_marker=lambda: self.org_marker)
+        self.otel_propagator = DatadogPropagator(self.propagator)
+        self._wire_export(decide, transport)
+        self.hooks = EngineHooks(
+            export=self._accept_synchronously if config.trace_writer_synchronous_write else self.queue.put,
+            decide=self.sampler.decide,
+            decide_manual=self.sampler.decide_manual,
+            display_trace_state=display_trace_state,
+            remote_of=remote_from_span_context,
+            baggage_tags=_baggage_tagger(config.trace_baggage_tag_keys),
+        )
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def _mapping_settings(self, resource: Resource) -> MappingSettings:
+        config = self.config
+        configured = {_tags.SERVICE_VERSION} if config.version else set()
+        attributes = {
+            key: value for key, value in resource.attributes.items() if key not in _SDK_MADE and key not in configured
+        }
+        return MappingSettings(
+            service=self.service,
+            service_is_user_provided=config.service_is_user_provided,
+            env=config.env or "",
+            version=config.version or "",
+            tags=config.tags,
+            resource_attributes=attributes,
+            tracer_version=__version__,
+            runtime_id=self.runtime_id,
+            process_id=os.getpid(),
+            hostname=config.hostname or "",
+            git_repository_url=config.git_repository_url or "",
+            git_commit_sha=config.git_commit_sha or "",
+            main_package=config.main_package or "",
+            process_tags=config.process_tags,
+            service_mapping=config.service_mapping,
+            resource_from_span_name=config.resource_from_span_name,
+            peer_service_defaults=config.trace_peer_service_defaults_enabled,
+            peer_service_mapping=config.trace_peer_service_mapping,
+            otel_semantics=config.trace_otel_semantics_enabled,
+            apm_tracing_enabled=config.apm_tracing_enabled,
+        )
+
+    def _make_sampler(self) -> TraceSampler:
+        config = self.config
+        rules = parse_sampling_rules(config.trace_sampling_rules)
+        return TraceSampler(
+            span_view=self.mapper,
+            rules=rules,
+            sample_rate=config.trace_sample_rate,
+            limiter=RateLimiter(config.trace_rate_limit),
+            rate_limit_is_explicit=config.rate_limit_is_explicit,
+            service_rates=self.rates,
+            env=config.env or "",
+            apm_tracing_enabled=config.apm_tracing_enabled,
+        )
+
+    def _wire_export(self, decide: Callable[[SegmentRecord], None], transport: Transport | None) -> None:
+        config = self.config
+        client = AgentClient(
+            transport or _make_transport(config),
+            headers=self._headers(),
+            timeout_s=config.trace_agent_timeout_seconds,
+            wait=lambda delay_s: self.worker.wait_to_retry(delay_s),
+            log_payloads=config.trace_writer_log_error_payloads,
+        )
+        self.client = client
+        self.queue = ChunkQueue(
+            max_bytes=config.trace_writer_buffer_size_bytes,
+            wake_bytes=min(_EARLY_FLUSH_BYTES, config.trace_writer_buffer_size_bytes // 2),
+            wake=lambda early: self.worker.wake(early),
+            counters=self.counters,
+        )
+        self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
+        self.pipeline = Pipeline(
+            ChunkSteps(
+                decide=decide,
+                map_chunk=self.mapper.map_chunk,
+                apply_chunk_tags=self.mapper.apply_chunk_tags,
+                sample_spans=self.span_sampler.sample if config.span_sampling_rules else None,
+                trace_filters=config.trace_filters,
+            ),
+            self.counters,
+        )
+        self.outbox = Outbox(
+            client,
+            release=self.queue.release,
+            counters=self.counters,
+            max_payload_bytes=config.trace_writer_max_payload_size_bytes,
+            on_rates=self.rates.update,
+            on_state=self.agent.saw_state,
+            headers=self._payload_headers,
+            on_sent=self._forget_dropped,
+        )
+        self.concentrator = Concentrator(AggregationRules(), _cardinality_limits(config))
+        self.stats = StatsExporter(
+            self.concentrator,
+            self._send_stats,
+            identity=self._stats_identity,
+            runtime_id=lambda: self.runtime_id,
+            interval_s=config.trace_stats_writer_interval,
+        )
+        self.worker = ExportWorker(
+            queue=self.queue,
+            pipeline=self.pipeline,
+            outbox=self.outbox,
+            agent=self.agent,
+            apply_features=self._apply_features,
+            stats=self.stats,
+            interval_s=config.trace_writer_interval_seconds,
+            clock=SYSTEM_CLOCK,
+        )
+
+    def _headers(self) -> dict[str, str]:
+        config = self.config
+        return common_headers(
+            tracer_version=__version__,
+            language_version=platform.python_version(),
+            interpreter=platform.python_implementation(),
+            external_env=config.external_env,
+            additional=config.trace_writer_additional_headers,
+        )
+
+    # -- at run time, on the worker thread -----------------------------------------------------------
+
+    def _choose_features(self, info: AgentInfo | None) -> Features:
+        config = self.config
+        return choose_features(
+            info,
+            trace_version=config.trace_api_version,
+            native_events=config.trace_native_span_events,
+            stats_enabled=config.trace_stats_computation_enabled and config.apm_tracing_enabled,
+            ignore_agent_version=config.trace_stats_computation_ignore_agent_version,
+        )
+
+    def _on_info(self, info: AgentInfo) -> None:
+        self.org_marker = info.org_prop_marker or None
+
+    def _apply_features(self) -> None:
+        features = self.agent.features
+        self.outbox.use_format(
+            features.trace_version, native_events=features.native_events, v1_encoder=self._make_v1_encoder
+        )
+        pipeline = self.pipeline
+        if features.stats:
+            self.concentrator.rules = AggregationRules(
+                span_kinds=frozenset(features.span_kinds),
+                peer_tags=features.peer_tags,
+                additional_tags=self.config.trace_stats_additional_tags,
+            )
+            pipeline.filters = TraceFilters.from_info(self.agent.info) if self.agent.info else NO_FILTERS
+            pipeline.concentrator = self.concentrator
+        elif pipeline.concentrator is not None:
+            self.stats.flush(force=True)
+            pipeline.concentrator = None
+            pipeline.filters = NO_FILTERS
+
+    def _make_v1_encoder(self) -> V1Encoder:
+        config = self.config
+        return V1Encoder(
+            PayloadHeader(
+                language_version=platform.python_version(),
+                tracer_version=__version__,
+                runtime_id=self.runtime_id,
+                env=config.env or "",
+                hostname=config.hostname or "",
+                app_version=config.version or "",
+            )
+        )
+
+    def _payload_headers(self) -> dict[str, str]:
+        pipeline = self.pipeline
+        if pipeline.concentrator is None:
+            return {} if self.config.apm_tracing_enabled else {"Datadog-Client-Computed-Stats": "true"}
+        headers = {"Datadog-Client-Computed-Stats": "true"}
+        if pipeline.dropped_p0_traces:
+            headers["Datadog-Client-Dropped-P0-Traces"] = str(pipeline.dropped_p0_traces)
+        if pipeline.dropped_p0_spans:
+            headers["Datadog-Client-Dropped-P0-Spans"] = str(pipeline.dropped_p0_spans)
+        return headers
+
+    def _forget_dropped(self, result: SendResult, size_bytes: int, chunks: int) -> None:
+        """Report dropped traces once: with the payload that was delivered."""
+        if result.delivered:
+            self.pipeline.dropped_p0_traces = self.pipeline.dropped_p0_spans = 0
+
+    def _send_stats(self, body: bytes) -> bool:
+        result = self.client.send_stats(body)
+        if result.outcome == "unsupported":
+            self.agent.stats_refused()
+            self._apply_features()
+        return result.delivered
+
+    def _stats_identity(self) -> StatsIdentity:
+        config = self.config
+        return StatsIdentity(
+            service=self.service,
+            env=config.env or "",
+            version=config.version or "",
+            hostname=config.hostname or "",
+            git_commit_sha=config.git_commit_sha or "",
+            process_tags=config.process_tags,
+        )
+
+    def _accept_synchronously(self, segment: Any, spans: Any, *, partial: bool) -> None:  # Any: as ChunkQueue.put
+        if self.queue.put(segment, spans, partial=partial):
+            self.worker.flush(self.config.trace_writer_synchronous_timeout)
+
+
+def propagation_settings(config: Config) -> PropagationSettings:
+    """Return what the propagator needs of a configuration."""
+    return PropagationSettings(
+        extract_styles=config.trace_propagation_style_extract,
+        inject_styles=config.trace_propagation_style_inject,
+        extract_first=config.trace_propagation_extract_first,
+        behavior=config.trace_propagation_behavior_extract,
+        tags_max_length=config.trace_x_datadog_tags_max_length,
+        baggage_max_items=config.trace_baggage_max_items,
+        baggage_max_bytes=config.trace_baggage_max_bytes,
+        http_baggage=config.trace_propagation_http_baggage_enabled,
+        org_guard_enabled=config.trace_org_guard_enabled,
+        org_guard_strict=config.trace_org_guard_strict,
+        org_guard_trusted=frozenset(config.trace_org_guard_trusted_opms),
+        enabled=config.trace_enabled,
+    )
+
+
+def _make_transport(config: Config) -> Transport:
+    """Return the transport for the configured Agent; a URL it cannot use is reported and replaced."""
+    try:
+        return RequestsTransport(config.trace_agent_url, reuse_connections=config.trace_writer_reuse_connections)
+    except ConfigurationError as exc:
+        _log.error("Cannot use the Agent address %s: %s", config.trace_agent_url, exc)  # noqa: TRY400 - no traceback
+        return RequestsTransport(_DEFAULT_AGENT_URL)
+
+
+def _cardinality_limits(config: Config) -> CardinalityLimits:
+    return CardinalityLimits(
+        keys=config.trace_stats_cardinality_limit,
+        resources=config.trace_stats_resource_cardinality_limit,
+        http_endpoints=config.trace_stats_http_endpoint_cardinality_limit,
+        peer_tags=config.trace_stats_peer_tags_cardinality_limit,
+        additional_tags=config.trace_stats_additional_tags_cardinality_limit,
+    )
+
+
+def _baggage_tagger(keys: tuple[str, ...]) -> Callable[[Context], Mapping[str, str]] | None:
+    """Return what promotes baggage to tags of a local root (spec/propagation.md §9.4)."""
+    if not keys:
+        return None
+    takes_all = "*" in keys
+
+    def tag(context: Context) -> Mapping[str, str]:
+        items = baggage.get_all(context)
+        chosen = items if takes_all else [key for key in keys if key in items]
+        return {_tags.BAGGAGE_PREFIX + key: str(items[key]) for key in chosen}
+
+    return tag
