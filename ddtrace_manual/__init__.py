@@ -16,7 +16,6 @@ reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_sta
 """
 
 from . import exceptions
-from .config import Config
 from ._propagate import (
     clear_baggage,
     continue_trace,
@@ -43,6 +42,7 @@ from ._span import (
     start_span,
 )
 from ._types import Span
+from .config import Config
 
 __all__ = [
     "Config",

@@ -31,7 +31,8 @@ class Outcome(Enum):
 
 
 def outcome_of(
-    exc: BaseException, ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    exc: BaseException,
+    ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None,
 ) -> Outcome:
     """Return what it means that `exc` leaves a span.
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ._clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MASK_64", "IdSource", "format_span_id", "format_trace_id"]
 
@@ -51,7 +54,7 @@ class IdSource:
         self._clock = clock
         self._long = trace_id_128_bit
         self.random_span_id = partial(self._bits, 64)
-        """A span id that is 0 once in 2^64 calls: `random_span_id() or span_id()` is the cheap way (bench: ten-span)."""
+        """A span id, 0 once in 2^64 calls: `random_span_id() or span_id()` is the cheap way (bench: ten-span)."""
 
     def reseed(self) -> None:
         """Seed anew from the system; a forked child must not repeat its parent's ids."""

@@ -5,7 +5,7 @@ What an option means is written beside its name in `_types.SpanOptions`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
@@ -15,7 +15,7 @@ from . import _tags
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
 from ._model import LinkRecord, RemoteContext
 from ._runtime import RUNTIME
-from ._types import Span, SpanOptions
+from ._types import SpanOptions
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _check_kind(kind: object) -> None:
         known = False
     if not known:
         raise ConfigurationError(
-            f"option 'kind' must be one of internal, server, client, producer, consumer, not {kind!r}"
+            f"option 'kind' must be one of internal, server, client, producer, consumer, not {kind!r}",
         )
 
 
@@ -80,7 +80,7 @@ def _check_types(options: Mapping[str, Any]) -> None:  # Any: options of several
     parent = options.get("parent")
     if parent is not None and not isinstance(parent, (dict, trace.Span, SpanContext)):
         raise ConfigurationError(
-            f"option 'parent' must be a span, a span context or a context, not {type(parent).__name__}"
+            f"option 'parent' must be a span, a span context or a context, not {type(parent).__name__}",
         )
 
 
@@ -101,35 +101,64 @@ def parent_context(options: Mapping[str, Any], current: Context) -> Context:  # 
 
 
 def apply(span: EngineSpan, options: Mapping[str, Any], current: Context) -> None:  # Any: options of several types
-    """Put options on a span of the engine that was just started."""
+    """Put options on a span of the engine that was just started; `current` was current before it."""
     for option, value in options.items():
-        if value is None:
-            continue
-        if option == "resource":
-            span.values[_tags.RESOURCE_NAME] = value
-        elif option == "service":
-            span.values[_tags.SERVICE_NAME] = value
-            span.values[_tags.SERVICE_SOURCE] = "m"
-        elif option == "span_type":
-            span.values[_tags.SPAN_TYPE] = value
-        elif option == "kind":
-            span.otel_kind = KINDS[value]
-        elif option == "tags":
-            span.set_attributes(value)
-        elif option == "links":
-            for target in value:
-                link = link_record(target)
-                if link is not None:
-                    span.append_link(link)
-        elif option == "measured":
-            if value:
-                span.values[_tags.MEASURED] = 1
-        elif option == "start_time_ns":
-            span.start_ns = value
-        elif option == "new_trace" and value:
-            former = link_record(current.get(SPAN_KEY))
-            if former is not None:
-                span.append_link(former)
+        act = _ACTIONS.get(option)
+        if act is not None and value is not None:
+            act(span, value)
+    if options.get("new_trace"):
+        former = link_record(current.get(SPAN_KEY))
+        if former is not None:
+            span.append_link(former)
+
+
+def _set_resource(span: EngineSpan, value: str) -> None:
+    span.values[_tags.RESOURCE_NAME] = value
+
+
+def _set_service(span: EngineSpan, value: str) -> None:
+    span.values[_tags.SERVICE_NAME] = value
+    span.values[_tags.SERVICE_SOURCE] = "m"
+
+
+def _set_type(span: EngineSpan, value: str) -> None:
+    span.values[_tags.SPAN_TYPE] = value
+
+
+def _set_kind(span: EngineSpan, value: object) -> None:
+    span.otel_kind = KINDS[value]
+
+
+def _set_tags(span: EngineSpan, value: Mapping[str, Any]) -> None:  # Any: see Tags
+    span.set_attributes(value)
+
+
+def _set_links(span: EngineSpan, value: Iterable[object]) -> None:
+    for target in value:
+        link = link_record(target)
+        if link is not None:
+            span.append_link(link)
+
+
+def _set_measured(span: EngineSpan, value: object) -> None:
+    if value:
+        span.values[_tags.MEASURED] = 1
+
+
+def _set_start(span: EngineSpan, value: int) -> None:
+    span.start_ns = value
+
+
+_ACTIONS: dict[str, Callable[[Any, Any], None]] = {  # Any: each takes the type of its option
+    "resource": _set_resource,
+    "service": _set_service,
+    "span_type": _set_type,
+    "kind": _set_kind,
+    "tags": _set_tags,
+    "links": _set_links,
+    "measured": _set_measured,
+    "start_time_ns": _set_start,
+}
 
 
 def link_record(target: object) -> LinkRecord | None:
@@ -139,19 +168,21 @@ def link_record(target: object) -> LinkRecord | None:
     """
     if isinstance(target, LinkRecord):
         return target
-    segment = getattr(target, "segment", None)
-    if isinstance(target, Span) and segment is not None:
-        flags = (1 if (segment.priority or 0) > 0 else 0) if segment.decided else None
-        return LinkRecord(target.trace_id, target.span_id, {}, "", flags)
+    if isinstance(target, trace.Span):
+        return _from_span(target)
     if isinstance(target, Link):
         return _from_span_context(target.context, dict(target.attributes or {}))
-    if isinstance(target, trace.Span):
-        return _from_span_context(target.get_span_context(), {})
     if isinstance(target, SpanContext):
         return _from_span_context(target, {})
-    if isinstance(target, Mapping):
-        return _from_carrier(target)
-    return None
+    return _from_carrier(target) if isinstance(target, Mapping) else None
+
+
+def _from_span(span: trace.Span) -> LinkRecord | None:
+    segment = getattr(span, "segment", None)
+    if segment is None:
+        return _from_span_context(span.get_span_context(), {})
+    flags = int((segment.priority or 0) > 0) if segment.decided else None
+    return LinkRecord(segment.trace_id, span.span_id, {}, "", flags)  # type: ignore[attr-defined] # an engine span
 
 
 def _from_span_context(context: SpanContext, attributes: dict[str, Any]) -> LinkRecord | None:  # Any: see Tags

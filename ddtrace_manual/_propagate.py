@@ -5,7 +5,6 @@ Before `configure()` nothing is injected and extraction gives the context it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import baggage
@@ -15,6 +14,7 @@ from ._remote import without_baggage_metadata
 from ._runtime import RUNTIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
     from types import TracebackType
 
     from opentelemetry.trace import Span as OtelSpan
@@ -108,7 +108,10 @@ class continue_trace:  # noqa: N801 - used like a function
         return self._context
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         current = get_current()
         if current is self._context or current.get(REMOTE_CONTEXT_KEY) is self._context.get(REMOTE_CONTEXT_KEY):
@@ -118,7 +121,10 @@ class continue_trace:  # noqa: N801 - used like a function
         return self.__enter__()
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.__exit__(exc_type, exc, traceback)
 
@@ -128,7 +134,8 @@ def inject_environ(env: MutableMapping[str, str]) -> MutableMapping[str, str]:
 
     Names are header names in upper case with `_` for `-`, for example `TRACEPARENT`.
     """
-    for name, value in inject({}).items():
+    headers: dict[str, str] = inject({})
+    for name, value in headers.items():
         env[name.upper().replace("-", "_")] = value
     return env
 

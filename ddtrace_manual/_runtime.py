@@ -6,10 +6,11 @@ must be traced after it: so each call looks here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from opentelemetry.context import Context
 
     from ._tracing.engine import Engine

@@ -218,7 +218,7 @@ def _hand_over(former: Parts, parts: Parts) -> None:
     parts.outbox.take_over(former.outbox, parts.queue.charge)
     parts.queue.take_over(former.queue)
     if len(parts.outbox):
-        parts.worker.wake(False)  # noqa: FBT003 - not early
+        parts.worker.wake(False)
     former.stats.flush(force=True)
 
 

@@ -6,7 +6,6 @@ one is in charge (`_foreign.py`). The engine is looked up per call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
@@ -16,13 +15,14 @@ from . import _options
 from ._context import SPAN_KEY, Context, activate, get_current, restore, set_current
 from ._errors import Outcome, outcome_of
 from ._foreign import NOOP_SPAN, NoopSpan, as_facade_span
-from ._model import LinkRecord
 from ._runtime import RUNTIME
 from ._types import LinkTarget, Span, SpanOptions, Tags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
+    from ._model import LinkRecord
     from ._tracing.engine import Engine
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 OUTCOME_TAG = "span.outcome"
-"""Tag of a span that was left by a cancellation (`cancelled`), a closed generator (`closed`) or `SystemExit(0)` (`exit`)."""
+"""Tag of a span left by a cancellation (`cancelled`), a closed generator (`closed`) or `SystemExit(0)` (`exit`)."""
 
 _SCOPE_NAME = "ddtrace_manual"
 
@@ -116,7 +116,9 @@ def _otel_link(record: LinkRecord) -> trace.Link:
 
 
 def leave(
-    span: Span, exc: BaseException, ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    span: Span,
+    exc: BaseException,
+    ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None,
 ) -> None:
     """Record on `span` that `exc` leaves it; what that means is decided by `_errors.outcome_of`. Never raises."""
     try:
@@ -167,7 +169,7 @@ class SpanScope:
         made = engine.start(name, previous, None, name)
         if engine.processor is not None:
             engine.notify_start(made, previous)
-        self._span = made
+        self._span: Span = made
         self._previous = previous
         self._context = context = cast("Context", previous.copy())
         context[SPAN_KEY] = made
@@ -183,7 +185,10 @@ class SpanScope:
         return made
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
             leave(self._span, exc, self._options.get("ignore"))
@@ -195,7 +200,10 @@ class SpanScope:
         return self.__enter__()
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.__exit__(exc_type, exc, traceback)
 

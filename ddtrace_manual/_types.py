@@ -10,8 +10,6 @@ from opentelemetry import trace
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from ._model import PropagationState
 
 __all__ = ["InjectableSpan", "Kind", "LinkTarget", "ParentTarget", "Span", "SpanOptions", "Tags"]

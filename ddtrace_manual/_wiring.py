@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import uuid
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import baggage
@@ -61,6 +60,8 @@ from .sampling import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from opentelemetry.context import Context
 
     from ._agent import Transport
@@ -112,7 +113,7 @@ class Parts:
         transport: Carries requests to the Agent; `None` makes the real one.
     """
 
-    def __init__(  # noqa: PLR0913 - wired in one place, by name
+    def __init__(
         self,
         config: Config,
         *,
@@ -194,14 +195,14 @@ class Parts:
             transport or _make_transport(config),
             headers=self._headers(),
             timeout_s=config.trace_agent_timeout_seconds,
-            wait=lambda delay_s: self.worker.wait_to_retry(delay_s),
+            wait=lambda delay_s: self.worker.wait_to_retry(delay_s),  # noqa: PLW0108 - the worker is made later
             log_payloads=config.trace_writer_log_error_payloads,
         )
         self.client = client
         self.queue = ChunkQueue(
             max_bytes=config.trace_writer_buffer_size_bytes,
             wake_bytes=min(_EARLY_FLUSH_BYTES, config.trace_writer_buffer_size_bytes // 2),
-            wake=lambda early: self.worker.wake(early),
+            wake=lambda early: self.worker.wake(early),  # noqa: PLW0108 - likewise
             counters=self.counters,
         )
         self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
@@ -272,7 +273,9 @@ class Parts:
     def _apply_features(self) -> None:
         features = self.agent.features
         self.outbox.use_format(
-            features.trace_version, native_events=features.native_events, v1_encoder=self._make_v1_encoder
+            features.trace_version,
+            native_events=features.native_events,
+            v1_encoder=self._make_v1_encoder,
         )
         pipeline = self.pipeline
         if features.stats:
@@ -298,7 +301,7 @@ class Parts:
                 env=config.env or "",
                 hostname=config.hostname or "",
                 app_version=config.version or "",
-            )
+            ),
         )
 
     def _payload_headers(self) -> dict[str, str]:
@@ -312,7 +315,7 @@ class Parts:
             headers["Datadog-Client-Dropped-P0-Spans"] = str(pipeline.dropped_p0_spans)
         return headers
 
-    def _forget_dropped(self, result: SendResult, size_bytes: int, chunks: int) -> None:
+    def _forget_dropped(self, result: SendResult, _size_bytes: int, _chunks: int) -> None:
         """Report dropped traces once: with the payload that was delivered."""
         if result.delivered:
             self.pipeline.dropped_p0_traces = self.pipeline.dropped_p0_spans = 0
@@ -363,7 +366,7 @@ def _make_transport(config: Config) -> Transport:
     try:
         return RequestsTransport(config.trace_agent_url, reuse_connections=config.trace_writer_reuse_connections)
     except ConfigurationError as exc:
-        _log.error("Cannot use the Agent address %s: %s", config.trace_agent_url, exc)  # noqa: TRY400 - no traceback
+        _log.error("Cannot use the Agent address %s: %s", config.trace_agent_url, exc)
         return RequestsTransport(_DEFAULT_AGENT_URL)
 
 

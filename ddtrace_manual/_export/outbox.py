@@ -38,7 +38,9 @@ _RETRYABLE = frozenset({"overloaded", "failed", "timeout", "network"})
 class PayloadEncoder(Protocol):
     """Encodes whole payloads; formats with a string table cannot be put together from encoded chunks."""
 
-    version: str
+    @property
+    def version(self) -> str:
+        """Format and endpoint, for example `v0.5`."""
 
     def encode(self, chunks: Sequence[Sequence[DDSpan]]) -> bytes:
         """Return the payload of these chunks."""

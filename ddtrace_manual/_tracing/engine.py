@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,12 @@ from ddtrace_manual._ids import IdSource
 from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord, SpanRecord
 from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
 from ddtrace_manual._tags import SERVICE_NAME
+
 from .segment import Segment
 from .span import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SynchronousMultiSpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -43,7 +43,7 @@ def _ignore_chunk(segment: Segment, spans: list[Span], *, partial: bool) -> None
     """Drop a chunk: no exporter is attached."""
 
 
-def _keep_everything(segment: SegmentRecord, root: SpanRecord) -> None:
+def _keep_everything(segment: SegmentRecord, _root: SpanRecord) -> None:
     """Decide without a sampler: keep by default."""
     if segment.priority is None:
         segment.priority = 1
@@ -60,7 +60,7 @@ def _force(segment: SegmentRecord, keep: bool) -> None:  # noqa: FBT001 - the si
     segment.threshold_cleared = segment.decided = segment.manual = True
 
 
-def _no_trace_state(state: PropagationState, span_id: int) -> TraceState:
+def _no_trace_state(_state: PropagationState, _span_id: int) -> TraceState:
     return TraceState()
 
 
@@ -75,7 +75,7 @@ def _remote_by_flag(context: SpanContext) -> RemoteContext:
 class EngineHooks:
     """What the layers above and beside hand in; see `_setup.py`."""
 
-    export: Callable[..., None] = _ignore_chunk
+    export: Callable[..., object] = _ignore_chunk
     """(segment, spans, *, partial): takes over a finished chunk. Must not block or raise."""
     decide: Callable[[SegmentRecord, SpanRecord], None] = _keep_everything
     """Makes the sampling decision; called once per segment, under the decision lock."""
@@ -169,7 +169,11 @@ class Engine:
     # -- starting ----------------------------------------------------------------------------------
 
     def start(
-        self, name: str, context: Context, scope: InstrumentationScope | None = None, operation_name: str | None = None
+        self,
+        name: str,
+        context: Context,
+        scope: InstrumentationScope | None = None,
+        operation_name: str | None = None,
     ) -> Span:
         """Start a span under the current span of `context`, or a new local trace.
 
@@ -181,13 +185,13 @@ class Engine:
             scope: Instrumentation scope; `None` is the facade's.
             operation_name: Set for spans of the facade: then the service of a local parent is taken over.
         """
-        parent = context.get(SPAN_KEY)
+        parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         span_class = self.span_class
-        if parent.__class__ is span_class and parent.end_ns is None and parent.segment.engine is self:  # type: ignore[union-attr]
-            segment: Segment = parent.segment  # type: ignore[union-attr]
-            span = _new(span_class)
-            span.local_parent = parent  # type: ignore[assignment]
-            span.parent_id = parent.span_id  # type: ignore[union-attr]
+        if parent.__class__ is span_class and parent.end_ns is None and parent.segment.engine is self:
+            segment: Segment = parent.segment
+            span: Span = _new(span_class)
+            span.local_parent = parent
+            span.parent_id = parent.span_id
             span.segment = segment
             span.values = {}
         else:
@@ -199,8 +203,8 @@ class Engine:
         if operation_name is not None:
             span.operation_name = operation_name
             parent = span.local_parent
-            if parent is not None and SERVICE_NAME in parent.values:  # type: ignore[attr-defined]
-                span.inherit_service(parent.values)  # type: ignore[attr-defined]
+            if parent is not None and SERVICE_NAME in parent.values:
+                span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
         span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
         self.acquire()
@@ -293,7 +297,7 @@ class Engine:
         except Exception:
             _logger.exception("A span processor failed in on_start.")
 
-    def sample(  # noqa: PLR0913 - the arguments of Sampler.should_sample
+    def sample(
         self,
         context: Context,
         name: str,
@@ -315,10 +319,14 @@ class Engine:
         except Exception:
             _logger.exception("The sampler failed; the span is recorded.")
             return None, attributes
-        if result.decision.is_recording():
+        if result.decision.is_recording():  # type: ignore[no-untyped-call] # untyped in the SDK
             return None, result.attributes
         dropped = SpanContext(
-            trace_id, self.new_span_id() or self.ids.span_id(), False, TraceFlags(0), result.trace_state
+            trace_id,
+            self.new_span_id() or self.ids.span_id(),
+            False,
+            TraceFlags(0),
+            result.trace_state,
         )
         return NonRecordingSpan(dropped), None
 

@@ -6,11 +6,9 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
     ConcurrentMultiSpanProcessor,
     SpanLimits,
@@ -25,10 +23,15 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import Tracer as OtelTracer
 
 from ddtrace_manual._ids import MASK_64, IdSource
+
 from .engine import Engine, EngineHooks, SpanLimitValues
 from .tracer import Tracer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.resources import Resource
+
     from ddtrace_manual.config import Config
 
 __all__ = ["EngineIdGenerator", "TracerProvider", "limits_of"]
@@ -181,7 +184,7 @@ class TracerProvider(SDKTracerProvider):
         self._user_sampler = sampler
         self.sampler = sampler or ALWAYS_ON
         self._ids = ids if id_generator is None else _ForeignIds(id_generator)
-        self.id_generator = id_generator or EngineIdGenerator(ids)
+        self.id_generator = id_generator or EngineIdGenerator(ids)  # type: ignore[assignment] # too narrow in the SDK
         self._span_limits = span_limits or SpanLimits()
         self._partial_flush_min_spans = partial_flush_min_spans
         self._max_frames = max_frames
@@ -264,10 +267,7 @@ class TracerProvider(SDKTracerProvider):
         """As `shutdown`, within so many seconds; return whether everything arrived."""
         self._drop_engine()
         delivered = self._shutdown is None or self._shutdown(timeout_s)
-        try:
-            super().shutdown()
-        except Exception:
-            _logger.exception("A span processor failed in shutdown.")
+        _shut_down(super())
         return delivered
 
     def _make_engine(self) -> None:
@@ -311,10 +311,7 @@ class TracerProvider(SDKTracerProvider):
             active.add_span_processor(processor)
         self._configured_processors = processors
         for processor in gone:
-            try:
-                processor.shutdown()
-            except Exception:
-                _logger.exception("A span processor failed in shutdown.")
+            _shut_down(processor)
 
     def _update_resource(self, resource: Resource) -> None:
         super()._update_resource(resource)
@@ -324,6 +321,7 @@ class TracerProvider(SDKTracerProvider):
     def _decide_before_fork(self) -> None:
         """Make the decision of the trace that is current, so that both processes agree."""
         from ddtrace_manual._context import SPAN_KEY, get_current  # noqa: PLC0415 - only when forking
+
         from .span import Span  # noqa: PLC0415
 
         span = get_current().get(SPAN_KEY)
@@ -354,6 +352,13 @@ def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:
         max_attribute_length=limits.max_attribute_length,
         max_frames=max_frames,
     )
+
+
+def _shut_down(part: Any) -> None:  # Any: a processor, or the SDK's half of the provider
+    try:
+        part.shutdown()
+    except Exception:
+        _logger.exception("A span processor failed in shutdown.")
 
 
 def _register_fork(provider: TracerProvider) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ddtrace_manual._model import EventRecord, LinkRecord
+
     from .span import Span
 
 __all__ = [
@@ -98,7 +99,7 @@ def parent_context(span: Span) -> SpanContext | None:
     if not span.parent_id:
         return None
     if span.local_parent is not None:
-        return span.local_parent.get_span_context()  # type: ignore[attr-defined,no-any-return] # always an engine span
+        return span.local_parent.get_span_context()
     segment = span.segment
     flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
     return SpanContext(segment.trace_id, span.parent_id, span.is_local_root, flags)
@@ -128,10 +129,10 @@ def info_of(scope: InstrumentationScope | None) -> InstrumentationInfo | None:
 
 def snapshot(span: Span) -> ReadableSpan:
     """Return the span as the SDK hands it to processors and exporters."""
-    events: BoundedList = BoundedList(span.max_events)
+    events: BoundedList[Event] = BoundedList(span.max_events)
     events.extend(span.events)
     events.dropped = span.dropped_event_records
-    links: BoundedList = BoundedList(span.max_links)
+    links: BoundedList[Link] = BoundedList(span.max_links)
     links.extend(span.links)
     links.dropped = span.dropped_link_records
     return ReadableSpan(

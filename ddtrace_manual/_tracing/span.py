@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace import Span as SDKSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
 from ddtrace_manual import _errors, _tags, _types
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
+
 from . import readable
 from .values import clean_items, clean_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 
     from ddtrace_manual._model import PropagationState
+
     from .segment import Segment
 
 __all__ = ["Span"]
@@ -47,6 +50,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     """A span of the engine. Made by `Engine.start`, never directly."""
 
     segment: Segment
+    local_parent: Span | None
     values: dict[str, Any]  # Any: values of every type, see values.py
 
     # Limits and switches that differ per provider live on a subclass made by the provider, so that
@@ -103,7 +107,9 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         for key, value in attributes.items():
             self.set_attribute(key, value)
 
-    set_tags = set_attributes
+    def set_tags(self, tags: Mapping[str, Any]) -> None:  # Any: values of every type
+        """Set several tags."""
+        self.set_attributes(tags)
 
     def get_tag(self, key: str) -> Any:  # Any: values of every type
         """Return the value of a tag as it was set, or `None`."""
@@ -139,7 +145,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         if self.end_ns is not None:
             self._refuse("Tried calling _add_link on an ended span.")
             return
-        if context is None or not (context.is_valid or attributes or context.trace_state):
+        if not (context.is_valid or attributes or context.trace_state):
             return
         kept, dropped = clean_items(attributes, self.max_link_attributes, self.max_attribute_length)
         flags = int(context.trace_flags)
@@ -175,13 +181,14 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         if isinstance(status, Status):
             if description is not None:
                 _logger.warning(
-                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description
+                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`",
+                    description,
                 )
             code, description = status.status_code.value, status.description
         elif isinstance(status, StatusCode):
             code = status.value
         else:
-            return
+            return  # type: ignore[unreachable] # callers without type checks
         if self.status_code == STATUS_OK or code == STATUS_UNSET:
             return
         self.status_code = code
@@ -246,7 +253,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
         marks[_MARK] = self.span_id
         if self.local_parent is not None:
-            self.local_parent.failed_child_id = self.span_id  # type: ignore[attr-defined] # always an engine span
+            self.local_parent.failed_child_id = self.span_id
         message = _errors.safe_str(exc)
         if brief:
             self.set_attribute(_tags.ERROR_TYPE, _errors.describe_type(exc))
@@ -424,7 +431,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         return MappingProxyType(readable.visible_attributes(self))
 
     @property
-    def _attributes(self) -> Mapping[str, Any]:  # Any: values of every type
+    def _attributes(self) -> Mapping[str, Any]:  # type: ignore[override] # read-only here  # Any: values of every type
         return readable.visible_attributes(self)
 
     @property
@@ -471,7 +478,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     _instrumentation_info = instrumentation_info
 
     @property
-    def _resource(self) -> Resource:
+    def _resource(self) -> Resource:  # type: ignore[override] # read-only here
         return self.segment.engine.resource
 
     def _readable_span(self) -> ReadableSpan:
@@ -479,9 +486,9 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     def to_json(self, indent: int | None = 4) -> str:
         """Return the span as the SDK prints it."""
-        return readable.snapshot(self).to_json(indent)
+        return str(readable.snapshot(self).to_json(indent))
 
-    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK signature
         """Refuse: a span of the engine is started when it is made."""
         _logger.warning("Calling start() on a started span.")
 

@@ -15,8 +15,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._errors import safe_str
-from ddtrace_manual._model import LinkRecord
-from .span import Span
+
 from .values import clean_items
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from .engine import Engine
     from .provider import TracerProvider
+    from .span import Span
 
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
 
@@ -44,7 +44,7 @@ class Tracer(SDKTracer):
         """The engine spans are made with; `None` while tracing is disabled."""
         return self.provider.engine
 
-    def start_span(  # noqa: PLR0913 - the OpenTelemetry signature
+    def start_span(
         self,
         name: str,
         context: Context | None = None,
@@ -79,7 +79,9 @@ class Tracer(SDKTracer):
             if dropped is not None:
                 return dropped
         span = engine.start(
-            name if name.__class__ is str else safe_str(name), context, cast("Any", self._instrumentation_scope)
+            name if name.__class__ is str else safe_str(name),
+            context,
+            cast("Any", self._instrumentation_scope),
         )
         if kind is not SpanKind.INTERNAL:
             span.otel_kind = kind
@@ -134,7 +136,10 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
         return span
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         restore(self._context, self._previous)
         span = self._span
@@ -183,7 +188,5 @@ def apply_options(
     for link in links or ():
         if isinstance(link, Link):
             span.add_link(link.context, link.attributes)
-        elif isinstance(link, LinkRecord):
-            span.append_link(link)
     if start_time is not None:
         span.start_ns = start_time

@@ -19,7 +19,8 @@ Source: spec/span-mapping.md §7; OpenTelemetry specification, common/attribute 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ddtrace_manual._errors import safe_str
@@ -36,27 +37,31 @@ def clean_value(value: object, max_length: int | None = None, depth: int = 0) ->
         return text if max_length is None else text[:max_length]
     if value is None or isinstance(value, (bool, int, float, bytes)):
         return value
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
-    if depth >= _MAX_DEPTH:
-        return "..."
     try:
-        if isinstance(value, (Sequence, Set)):
-            return tuple(clean_value(item, max_length, depth + 1) for item in value)
-        if isinstance(value, Mapping):
-            return {
-                name: clean_value(item, max_length, depth + 1)
-                for key, item in value.items()
-                if (name := key if isinstance(key, str) else safe_str(key))
-            }
+        if isinstance(value, (bytearray, memoryview)):
+            return bytes(value)
+        if isinstance(value, (Sequence, AbstractSet, Mapping)):
+            return "..." if depth >= _MAX_DEPTH else _clean_container(value, max_length, depth + 1)
     except Exception:  # noqa: BLE001 - a container of the application may raise anything while iterated
         return f"<unprintable {type(value).__name__}>"
     text = safe_str(value)
     return text if max_length is None else text[:max_length]
 
 
+def _clean_container(value: Collection[object], max_length: int | None, depth: int) -> Any:  # Any: see the table
+    if not isinstance(value, Mapping):
+        return tuple(clean_value(item, max_length, depth) for item in value)
+    return {
+        name: clean_value(item, max_length, depth)
+        for key, item in value.items()
+        if (name := key if isinstance(key, str) else safe_str(key))
+    }
+
+
 def clean_items(
-    items: Mapping[str, object] | None, max_count: int | None, max_length: int | None
+    items: Mapping[Any, object] | None,
+    max_count: int | None,
+    max_length: int | None,
 ) -> tuple[dict[str, Any], int]:  # Any: see the table
     """Return snapshots of attributes and how many were dropped.
 
