@@ -3,17 +3,22 @@
 from .aggregation import AggregationRules
 from .concentrator import CardinalityLimits, Concentrator
 from .drop import Selection, select_spans
-from .exporter import StatsExporter, StatsIdentity
+from .exporter import BucketExporter, StatsExporter, StatsIdentity
 from .filters import NO_FILTERS, TraceFilters
+from .otlp import DurationHistogram, SpanMetricsExporter, span_metrics_resource
 
 __all__ = [
     "NO_FILTERS",
     "AggregationRules",
+    "BucketExporter",
     "CardinalityLimits",
     "Concentrator",
+    "DurationHistogram",
     "Selection",
+    "SpanMetricsExporter",
     "StatsExporter",
     "StatsIdentity",
     "TraceFilters",
     "select_spans",
+    "span_metrics_resource",
 ]

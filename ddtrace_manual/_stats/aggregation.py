@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ddtrace_manual._agent.info import DEFAULT_SPAN_KINDS
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._tags import BASE_SERVICE, MEASURED, ORIGIN, SERVICE_SOURCE, SPAN_KIND, TOP_LEVEL
 
 from .addresses import quantize_addresses
@@ -33,7 +33,7 @@ __all__ = [
     "count_as",
 ]
 
-_logger = get_logger("stats")
+_log = RateLimitedLogger(get_logger("stats"))
 
 ADDITIONAL_TAGS_MAX: Final = 4
 BLOCKED: Final = "tracer_blocked_value"
@@ -160,7 +160,9 @@ class AggregationRules:
         self._peer_keys = frozenset(self._peer_tags)
         additional = sorted(set(additional_tags))
         if len(additional) > ADDITIONAL_TAGS_MAX:
-            _logger.warning("Only the first %d additional tags of statistics count", ADDITIONAL_TAGS_MAX)
+            _log.warning(
+                "additional tags", "Only the first %d additional tags of statistics count", ADDITIONAL_TAGS_MAX
+            )
         self._additional = tuple(additional[:ADDITIONAL_TAGS_MAX])
         self._splits = splits_top_level
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._encoding.sketch import LatencySketch
@@ -28,21 +28,10 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import DDSpan
 
-__all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group", "Sketch"]
+__all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group"]
 
 BUCKET_NS: Final = 10_000_000_000
 _BUCKETS_MAX: Final = 64  # normally three or four; more only when spans end in the future
-
-
-class Sketch(Protocol):
-    """A distribution of durations."""
-
-    def add(self, value: int, /) -> None:
-        """Count one duration in nanoseconds."""
-
-    def to_bytes(self) -> bytes:
-        """Return the encoded form."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +69,8 @@ class Group:
         self.errors = 0
         self.top_level_hits = 0
         self.duration_ns = 0
-        self.ok: Sketch | None = None
-        self.error: Sketch | None = None
+        self.ok: LatencySketch | None = None
+        self.error: LatencySketch | None = None
 
 
 class Bucket:
@@ -153,7 +142,7 @@ class Concentrator:
         clock: Clock = SYSTEM_CLOCK,
         *,
         bucket_ns: int = BUCKET_NS,
-        new_sketch: Callable[[], Sketch] = LatencySketch,
+        new_sketch: Callable[[], LatencySketch] = LatencySketch,
     ) -> None:
         self.rules = rules if rules is not None else AggregationRules()
         """Replace it to follow a changed `/info`; takes effect with the next chunk."""

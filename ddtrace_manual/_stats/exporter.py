@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .concentrator import Bucket, Concentrator, Group
 
-__all__ = ["FLUSH_INTERVAL_S", "StatsExporter", "StatsIdentity", "stats_payload"]
+__all__ = ["FLUSH_INTERVAL_S", "BucketExporter", "StatsExporter", "StatsIdentity", "stats_payload"]
 
 _log = RateLimitedLogger(get_logger("stats"))
 
@@ -47,7 +47,7 @@ class StatsIdentity:
     process_tags: str = ""
 
 
-class StatsExporter:
+class BucketExporter:
     """Flushes a concentrator, one request per flush that has something to say.
 
     A payload that cannot be delivered is lost: sending it again might count it twice. Used by one
@@ -55,10 +55,9 @@ class StatsExporter:
 
     Args:
         concentrator: What was counted.
-        send: Posts a body and says whether the Agent took it.
-        identity: Who we are; asked for at every flush, because remote configuration may change it.
-        runtime_id: Gives the id of this process, which changes with a fork.
-        on_collapsed: Told how many spans were counted under a blocked value, and by which limit.
+        encode: Makes a body of buckets and the number of the payload, 0 for the first of this process.
+        send: Posts a body and says whether it was taken.
+        on_collapsed: Told by which limit how many spans were counted under a blocked value.
         clock: Source of monotonic time.
         interval_s: Time between two flushes of `flush_if_due`, in seconds.
     """
@@ -66,18 +65,16 @@ class StatsExporter:
     def __init__(
         self,
         concentrator: Concentrator,
+        encode: Callable[[Sequence[Bucket], int], bytes],
         send: Callable[[bytes], bool],
         *,
-        identity: Callable[[], StatsIdentity],
-        runtime_id: Callable[[], str],
         on_collapsed: Callable[[str, int], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
         self._concentrator = concentrator
+        self._encode = encode
         self._send = send
-        self._identity = identity
-        self._runtime_id = runtime_id
         self._on_collapsed = on_collapsed
         self._clock = clock
         self._interval_ns = round(interval_s * 1e9)
@@ -101,7 +98,7 @@ class StatsExporter:
             force: The open buckets too, as for an explicit flush and at shutdown.
 
         Returns:
-            `False` only when there was something to send and the Agent did not take it.
+            `False` only when there was something to send and it was not taken.
         """
         self._flushed_ns = self._clock.monotonic_ns()
         try:
@@ -109,15 +106,8 @@ class StatsExporter:
             self._report_collapsed()
             if not buckets:
                 return True
-            payload = stats_payload(
-                buckets,
-                self._concentrator.bucket_ns,
-                self._identity(),
-                runtime_id=self._runtime_id(),
-                sequence=self._sequence,
-            )
-            self._sequence += 1
-            return self._send(encode_stats(payload))
+            sequence, self._sequence = self._sequence, self._sequence + 1
+            return self._send(self._encode(buckets, sequence))
         except Exception:  # noqa: BLE001 - the worker goes on with traces
             _log.log(logging.ERROR, "flush", "Lost a payload of statistics", exc_info=True)
             return False
@@ -133,6 +123,38 @@ class StatsExporter:
         if self._on_collapsed is not None:
             for kind, spans in collapsed.items():
                 self._on_collapsed(kind, spans)
+
+
+class StatsExporter(BucketExporter):
+    """Exports to the Agent's `/v0.6/stats`.
+
+    Args:
+        concentrator: What was counted.
+        send: Posts a body and says whether the Agent took it.
+        identity: Who we are; asked for at every flush, because remote configuration may change it.
+        runtime_id: Gives the id of this process, which changes with a fork.
+        on_collapsed: As for `BucketExporter`, like the rest.
+        clock: Source of monotonic time.
+        interval_s: Seconds between two flushes.
+    """
+
+    def __init__(
+        self,
+        concentrator: Concentrator,
+        send: Callable[[bytes], bool],
+        *,
+        identity: Callable[[], StatsIdentity],
+        runtime_id: Callable[[], str],
+        on_collapsed: Callable[[str, int], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        interval_s: float = FLUSH_INTERVAL_S,
+    ) -> None:
+        def encode(buckets: Sequence[Bucket], sequence: int) -> bytes:
+            return encode_stats(
+                stats_payload(buckets, concentrator.bucket_ns, identity(), runtime_id=runtime_id(), sequence=sequence)
+            )
+
+        super().__init__(concentrator, encode, send, on_collapsed=on_collapsed, clock=clock, interval_s=interval_s)
 
 
 def stats_payload(

@@ -119,9 +119,10 @@ def test_peer_tags(make_span, meta, expected):
     assert _key(make_span(meta=meta)).peer_tags == expected
 
 
-def test_additional_tags(make_span, caplog):
+def test_additional_tags(make_span, caplog, monkeypatch):
     """Additional tags are sorted, unique, at most four, and long values are blocked."""
     caplog.set_level(logging.WARNING, "ddtrace_manual")
+    monkeypatch.setattr("ddtrace_manual._stats.aggregation._log.interval_s", 0.0)
     rules = AggregationRules(additional_tags=["e", "b", "a", "b", "d", "c"])
     assert len(caplog.records) == 1
     span = make_span(meta={"a": "1", "b": "", "c": "x" * 200, "d": "x" * 201, "e": "5"})

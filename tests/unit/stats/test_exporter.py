@@ -189,3 +189,13 @@ def test_collapses_are_reported(make_exporter, make_span):
         concentrator.add_chunk([make_span(resource=str(i)) for i in range(4)])
         exporter.flush(force=True)
     assert heard == [("resource", 3)]
+
+
+def test_next_due(make_exporter, make_span, clock):
+    """There is nothing to wait for without spans; with some, the next flush is an interval after the last."""
+    concentrator, exporter = make_exporter(interval_s=2.0)
+    assert exporter.next_due_ns() is None
+    concentrator.add_chunk([make_span()])
+    assert exporter.next_due_ns() == clock.monotonic_ns() + 2_000_000_000
+    exporter.flush(force=True)
+    assert exporter.next_due_ns() is None
