@@ -39,7 +39,7 @@ class _Names(dict[Any, str]):  # Any: spellings of names as text or bytes
     """Where a name as spelled in a carrier is put, "" for nowhere; spellings are remembered, up to a bound."""
 
     def __init__(self, wanted: Mapping[str, str], prefix: str | None) -> None:
-        super().__init__()
+        super().__init__((spelling, name) for name in wanted for spelling in (name, name.title(), name.encode()))
         self._wanted = wanted
         self._prefix = prefix
 
@@ -235,7 +235,8 @@ def write_headers(
             for name, value in headers.items():
                 carrier[name] = value
         else:
-            _remove(carrier, fields)
+            if hasattr(carrier, "keys"):
+                _remove(carrier, fields)
             for name, value in headers.items():
                 carrier[name] = value
     except Exception:  # noqa: BLE001 - a foreign carrier
@@ -244,8 +245,7 @@ def write_headers(
 
 def _remove(carrier: MutableMapping[Any, Any], fields: Collection[str]) -> None:
     """Delete what has one of the names in any spelling."""
-    stale = [key for key in carrier if isinstance(key, str) and key.lower() in fields]
-    for key in stale:
+    for key in [key for key in carrier.keys() if isinstance(key, str) and key.lower() in fields]:  # noqa: SIM118 - some iterate over pairs
         if key in carrier:
             del carrier[key]
 

@@ -173,7 +173,7 @@ def inject(
 def format_tags(trace_id: int, tags: Mapping[str, str] | None, max_length: int) -> tuple[str, str | None]:
     """Return the value of `x-datadog-tags`, "" for none, and the propagation error, if any."""
     pairs = tuple(tags.items()) if tags else ()
-    if len(pairs) < _FEW and sum([len(value) for _, value in pairs]) < _SHORT:
+    if len(pairs) < _FEW and sum([len(key) + len(value) for key, value in pairs]) < _SHORT:
         return _join_usual(trace_id >> 64, pairs, max_length)
     return _join(trace_id >> 64, pairs, max_length)
 

@@ -42,7 +42,7 @@ TRACESTATE: Final = "tracestate"
 
 FIELDS: Final = (TRACEPARENT, TRACESTATE)
 
-_TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.+)?")
+_TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^,]+)?")
 _FLAGS = re.compile("[0-9a-f]{2}")
 _USUAL_LENGTH = len("00-") + 32 + len("-") + 16 + len("-01")
 _RUM = "rum"

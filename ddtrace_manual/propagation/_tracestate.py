@@ -34,7 +34,7 @@ _MAX_DD_LENGTH = 256
 _OBSOLETE = "_dd.p.upstream_services"
 _BY_IMPORTANCE = ("s:", "p:", "o:", "t.dm:", "t.usr.id:")
 _NOT_LISTED = (_tags.DECISION_MAKER, _tags.TRACE_ID_HIGH)
-_USUAL_LENGTH = 32
+_SHORT = 64  # what is small enough to be remembered
 _PREFIX_LENGTH = len(_tags.PROPAGATED_PREFIX)
 
 
@@ -199,7 +199,8 @@ def format_dd(state: PropagationState, tags: Mapping[str, str] | None, last_span
         if not dm or len(tags) > 1:
             for key, value in tags.items():
                 if value and key not in _NOT_LISTED:
-                    items.append(_usual_tag(key, value) if len(value) < _USUAL_LENGTH else _format_tag(key, value))
+                    short = len(key) + len(value) < _SHORT
+                    items.append(_usual_tag(key, value) if short else _format_tag(key, value))
     text = ";".join(items)
     return text if len(text) <= _MAX_DD_LENGTH else _fit(items)
 
