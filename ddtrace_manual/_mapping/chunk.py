@@ -17,12 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddtrace_manual import _tags as tags
-from ddtrace_manual._ids import MASK_64, format_span_id, format_trace_id
+from ddtrace_manual._ids import MASK_64, format_trace_id
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import AUTO_KEEP, USER_KEEP, USER_REJECT, DDSpan, SegmentRecord, SpanRecord
 
 from .metadata import strip_credentials
-from .span import SpanMapper
+from .span import SpanMapper, separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapper"]
 
+_SAMPLING_PRIORITY = tags.SAMPLING_PRIORITY
+_TRACE_ID_HIGH = tags.TRACE_ID_HIGH
 _TRACESTATE = "w3c.tracestate"
 
 
@@ -68,7 +70,8 @@ class Mapper:
         root = _find_root(segment, spans)
         trace_id = segment.trace_id
         trace_id_low = trace_id & MASK_64
-        shared_meta = {tags.OTEL_TRACE_ID: format_trace_id(trace_id)}
+        trace_id_text = format_trace_id(trace_id)
+        shared_meta: dict[str, str] = {}
         if segment.origin:
             shared_meta[tags.ORIGIN] = segment.origin
         if segment.members:
@@ -77,7 +80,7 @@ class Mapper:
         chunk: list[DDSpan] = []
         for span in spans:
             try:
-                dd_span = map_span(span, trace_id_low, shared_meta)
+                dd_span = map_span(span, trace_id_low, trace_id_text, shared_meta)
             except Exception as reason:  # noqa: BLE001 - one odd span must not cost the others
                 self._report_skipped(span, reason)
                 continue
@@ -106,29 +109,30 @@ class Mapper:
             meta.update(segment.tags)
         trace_id_high = segment.trace_id >> 64
         if trace_id_high:
-            meta[tags.TRACE_ID_HIGH] = format_span_id(trace_id_high)
+            meta[_TRACE_ID_HIGH] = f"{trace_id_high:016x}"
         else:
-            meta.pop(tags.TRACE_ID_HIGH, None)
-        if not metrics.keys().isdisjoint(meta):
-            for key in metrics.keys() & meta.keys():
-                del metrics[key]
-        _write_metric(dd_span, tags.SAMPLING_PRIORITY, _priority_of(segment))
+            meta.pop(_TRACE_ID_HIGH, None)
+        metrics[_SAMPLING_PRIORITY] = _priority_of(segment)
         if partial_spans:
-            _write_metric(dd_span, tags.PARTIAL_FLUSH, float(partial_spans))
+            metrics[tags.PARTIAL_FLUSH] = float(partial_spans)
+        if not metrics.keys().isdisjoint(meta):
+            separate(meta, metrics)
 
     def _apply_root_tags(self, dd_span: DDSpan, segment: SegmentRecord) -> None:
-        _write_metric(dd_span, tags.SAMPLING_PRIORITY, _priority_of(segment))
-        for tag, rate in (
-            (tags.RULE_RATE, segment.rule_rate),
-            (tags.AGENT_RATE, segment.agent_rate),
-            (tags.LIMIT_RATE, segment.limit_rate),
-        ):
-            if rate is not None:
-                _write_metric(dd_span, tag, float(rate))
-        for tag, text in ((tags.PARENT_ID, segment.parent_tag), (tags.PROPAGATION_ERROR, segment.propagation_error)):
-            if text:
-                dd_span["meta"][tag] = text
-                dd_span["metrics"].pop(tag, None)
+        meta, metrics = dd_span["meta"], dd_span["metrics"]
+        metrics[_SAMPLING_PRIORITY] = _priority_of(segment)
+        if segment.rule_rate is not None:
+            metrics[tags.RULE_RATE] = float(segment.rule_rate)
+        if segment.agent_rate is not None:
+            metrics[tags.AGENT_RATE] = float(segment.agent_rate)
+        if segment.limit_rate is not None:
+            metrics[tags.LIMIT_RATE] = float(segment.limit_rate)
+        if segment.parent_tag:
+            meta[tags.PARENT_ID] = segment.parent_tag
+        if segment.propagation_error:
+            meta[tags.PROPAGATION_ERROR] = segment.propagation_error
+        if not metrics.keys().isdisjoint(meta):
+            separate(meta, metrics)
 
     def _report_skipped(self, span: SpanRecord, reason: Exception) -> None:
         self._log.error("skipped", "a span could not be mapped and is lost: %s", type(reason).__name__, exc_info=True)
@@ -189,8 +193,3 @@ def _priority_of(segment: SegmentRecord) -> float:
         return float(priority)
     except OverflowError:  # received from elsewhere; only its sign matters
         return float(USER_KEEP if priority > 0 else USER_REJECT)
-
-
-def _write_metric(dd_span: DDSpan, key: str, value: float) -> None:
-    dd_span["metrics"][key] = value
-    dd_span["meta"].pop(key, None)

@@ -24,7 +24,7 @@ from .attributes import format_value, number_of, text_of
 from .events import map_events, map_links, write_error
 from .names import STEERING, Names
 from .rules import OWN_KEYS, TagRules, effective_resource
-from .templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, Template
+from .templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,14 +33,29 @@ if TYPE_CHECKING:
 
     from .settings import MappingSettings
 
-__all__ = ["SpanMapper"]
+__all__ = ["SpanMapper", "separate"]
 
+_NO_VALUES: Mapping[str, Any] = {}  # Any: attribute values are of any type
+_SERVICE_NAME = tags.SERVICE_NAME
+_OTEL_TRACE_ID = tags.OTEL_TRACE_ID
 _MAX_NS = (1 << 63) - 1
 _MAX_SCOPES = 256
 _STATUS_DESCRIPTION = "otel.status_description"
 _DATADOG_SERVICE = "datadog.service"
 _DATADOG_ERROR = "datadog.error"
-_OWN_METRICS = frozenset({tags.TOP_LEVEL, tags.PROCESS_ID, tags.MEASURED, tags.SAMPLING_PRIORITY, "_dd.apm.enabled"})
+_OWN_METRICS = frozenset(
+    {
+        tags.AGENT_RATE,
+        tags.LIMIT_RATE,
+        tags.MEASURED,
+        tags.PARTIAL_FLUSH,
+        tags.PROCESS_ID,
+        tags.RULE_RATE,
+        tags.SAMPLING_PRIORITY,
+        tags.TOP_LEVEL,
+        "_dd.apm.enabled",
+    }
+)
 _PEER_SERVICE = "peer.service"
 _PEER_SOURCES = ("messaging.kafka.bootstrap.servers", "db.name", "mongodb.db", "rpc.service", "out.host")
 _PEER_KINDS = (SpanKind.CLIENT, SpanKind.PRODUCER)
@@ -69,88 +84,105 @@ class SpanMapper:
         self._facade_keys = PlainKeys(ruled | facade, FIELD_KEYS)
         self._otel_keys = PlainKeys(ruled | otel | STEERING, FIELD_KEYS & otel)
 
-    def map_span(self, span: SpanRecord, trace_id_low: int, shared_meta: Mapping[str, str]) -> DDSpan:
+    def map_span(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
+        self, span: SpanRecord, trace_id_low: int, trace_id_text: str, shared_meta: Mapping[str, str] | None
+    ) -> DDSpan:
         """Return the Datadog span, without the tags of its chunk.
 
         Args:
             span: A finished span.
             trace_id_low: Low 64 bits of the trace id.
-            shared_meta: Tags of every span of the trace, written over everything else.
+            trace_id_text: The whole trace id in hexadecimal.
+            shared_meta: Further tags of every span of the trace, written over everything else.
         """
         values = span.values
         operation_name = span.operation_name
-        entry = self._scopes.get(id(span.scope)) or self._add_scope(span.scope)
+        scope = span.scope
+        entry = self._scopes.get(id(scope)) or self._add_scope(scope)
         if not entry.is_fast:
-            return self._map_general(span, entry, trace_id_low, shared_meta)
+            return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
+        common = entry.default
+        own_service = fields = None
         if values:
             keys = self._otel_keys if operation_name is None else self._facade_keys
             if not keys.plain.issuperset(values):
                 if not keys.admit(values):
-                    return self._map_general(span, entry, trace_id_low, shared_meta)
-                if not keys.fields.isdisjoint(values):
-                    return self._map_with_fields(span, entry, trace_id_low, shared_meta)
-        # `_value_` and not `value`, which is a property written in Python (bench: ten-span).
-        variant = span.otel_kind._value_ * 6 + span.status_code * 2 + span.is_local_root
-        template = entry.templates[variant] or self._add_template(entry, entry.service, variant)
+                    return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
+                fields = keys.fields
+                own_service = values.get(_SERVICE_NAME) if fields else None
+                if own_service:
+                    if type(own_service) is not str:
+                        return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
+                    common = entry.by_service.get(own_service) or self._add_service(entry, own_service)
+        status_code = span.status_code
+        # `_value_` and not `value`, which is a property written in Python.
+        variant = span.otel_kind._value_ * 6 + status_code * 2 + span.is_local_root
+        template = common.templates[variant] or self._add_template(entry, common, variant)
         meta = template.meta.copy()
         metrics = template.metrics.copy()
-        if values and not _write_plain(meta, metrics, values):
-            return self._map_general(span, entry, trace_id_low, shared_meta)
-        meta.update(shared_meta)
+        if values:
+            try:
+                for key, value in values.items():
+                    kind = type(value)
+                    if kind is str:
+                        meta[key] = value
+                    elif kind is int:
+                        metrics[key] = float(value)
+                    elif kind is bool:
+                        meta[key] = "true" if value else "false"
+                    elif kind is float and value - value == 0.0:  # finite
+                        metrics[key] = value
+                    else:
+                        return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
+            except OverflowError:  # an integer too large for a float
+                return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
+        meta[_OTEL_TRACE_ID] = trace_id_text
+        if shared_meta:
+            meta.update(shared_meta)
+        start_ns = span.start_ns
+        duration = (span.end_ns or 0) - start_ns
         dd_span: DDSpan = {
-            "service": entry.service,
-            "name": template.operation_name,
+            "service": common.service,
+            "name": template.operation_name if operation_name is None else operation_name,
             "resource": span.otel_name,
-            "type": template.span_type,
             "trace_id": trace_id_low,
             "span_id": span.span_id,
+            "parent_id": span.parent_id,
+            "start": start_ns,
+            "duration": duration,
             "meta": meta,
             "metrics": metrics,
         }
-        if operation_name is not None:
-            dd_span["name"] = operation_name
-            del dd_span["type"]
-        self._complete(dd_span, span, entry)
-        return dd_span
-
-    def _map_with_fields(
-        self, span: SpanRecord, entry: ScopeEntry, trace_id_low: int, shared_meta: Mapping[str, str]
-    ) -> DDSpan:
-        """The fast path for spans with `service.name`, `resource.name` or `span.type`."""
-        values: Mapping[str, Any] = span.values  # type: ignore[assignment] # the caller looked; Any: any type
-        own_service = text_of(values, tags.SERVICE_NAME)
-        service = self.names.service_name(span)
-        variant = span.otel_kind._value_ * 6 + span.status_code * 2 + span.is_local_root
-        templates = entry.by_service.get(service) or entry.add_service(service)
-        template = templates[variant] or self._add_template(entry, service, variant)
-        meta = template.meta.copy()
-        metrics = template.metrics.copy()
-        if not _write_plain(meta, metrics, values):
-            return self._map_general(span, entry, trace_id_low, shared_meta)
-        for key in FIELD_KEYS:
-            meta.pop(key, None)
-            metrics.pop(key, None)
-        if own_service and tags.SERVICE_SOURCE not in meta:
-            meta[tags.SERVICE_SOURCE] = "m"
-        meta.update(shared_meta)
-        is_facade = span.operation_name is not None
-        dd_span: DDSpan = {
-            "service": service,
-            "name": span.operation_name if span.operation_name is not None else template.operation_name,
-            "resource": text_of(values, tags.RESOURCE_NAME) or span.otel_name,
-            "trace_id": trace_id_low,
-            "span_id": span.span_id,
-            "meta": meta,
-            "metrics": metrics,
-        }
-        span_type = text_of(values, tags.SPAN_TYPE) or ("" if is_facade else template.span_type)
-        if span_type:
-            dd_span["type"] = span_type
-        self._complete(dd_span, span, entry)
+        if operation_name is None:
+            dd_span["type"] = template.span_type
+        if fields:
+            _fill_fields(dd_span, values, fields)  # type: ignore[arg-type] # fields come from values
+        if duration < 0 or start_ns < 0 or start_ns + duration > _MAX_NS:
+            _write_times(dd_span, span)
+        parent = span.local_parent
+        if parent is None or span.is_local_root:
+            self._complete_root(dd_span, span)
+        else:
+            parent_values = parent.values or _NO_VALUES
+            # Identity: a service taken over from the parent is the same object; anything else is looked at closely.
+            if (
+                parent_values.get(_SERVICE_NAME) is not own_service
+                or parent.scope is not scope
+                or _DATADOG_SERVICE in parent_values
+                or self._otel_semantics
+            ):
+                self._compare_services(dd_span, parent)
+        if span.event_records or span.link_records or status_code == STATUS_ERROR or self._peer_defaults:
+            self._add_details(dd_span, span)
         return dd_span
 
     def _map_general(
-        self, span: SpanRecord, entry: ScopeEntry, trace_id_low: int, shared_meta: Mapping[str, str]
+        self,
+        span: SpanRecord,
+        entry: ScopeEntry,
+        trace_id_low: int,
+        trace_id_text: str,
+        shared_meta: Mapping[str, str] | None,
     ) -> DDSpan:
         """The general path: all rules."""
         names = self.names
@@ -159,23 +191,31 @@ class SpanMapper:
         meta, metrics = self.rules.write(span, service, entry.before, entry.after)
         if tags.SERVICE_SOURCE not in meta and values and self._is_named_by_hand(span, values):
             meta[tags.SERVICE_SOURCE] = "m"
-        meta.update(shared_meta)
+        meta[_OTEL_TRACE_ID] = trace_id_text
+        if shared_meta:
+            meta.update(shared_meta)
         dd_span: DDSpan = {
             "service": service,
             "name": names.operation_name(span),
             "resource": names.resource_name(span),
             "trace_id": trace_id_low,
             "span_id": span.span_id,
+            "parent_id": span.parent_id,
             "meta": meta,
             "metrics": metrics,
         }
         span_type = names.span_type(span)
         if span_type:
             dd_span["type"] = span_type
-        self._complete(dd_span, span, entry)
+        _write_times(dd_span, span)
+        if span.is_local_root or span.local_parent is None:
+            self._complete_root(dd_span, span)
+        else:
+            self._compare_services(dd_span, span.local_parent)
+        self._add_details(dd_span, span)
         if values and _DATADOG_ERROR in values:
             _override_error(dd_span, number_of(values, _DATADOG_ERROR))
-        _separate(meta, metrics)
+        separate(meta, metrics)
         return dd_span
 
     def _is_named_by_hand(self, span: SpanRecord, values: Mapping[str, Any]) -> bool:  # Any: any attribute value
@@ -184,25 +224,23 @@ class SpanMapper:
             return True
         return self.names.is_reserved_active(span) and bool(text_of(values, tags.SERVICE_NAME))
 
-    # --- common to all paths -----------------------------------------------------------------------------------------
+    # --- common to both paths ----------------------------------------------------------------------------------------
 
-    def _complete(self, dd_span: DDSpan, span: SpanRecord, entry: ScopeEntry) -> None:
-        """Add times, parent, top level, links, events and errors."""
-        start_ns, end_ns = span.start_ns, span.end_ns
-        if end_ns is not None and 0 <= start_ns <= end_ns <= _MAX_NS:
-            dd_span["start"] = start_ns
-            dd_span["duration"] = end_ns - start_ns
-        else:
-            _write_odd_times(dd_span, start_ns, end_ns)
+    def _complete_root(self, dd_span: DDSpan, span: SpanRecord) -> None:
+        """Finish a span whose parent is not known here."""
         if span.parent_id:
-            dd_span["parent_id"] = span.parent_id
-        if span.is_local_root:
-            if self._hostname and not span.parent_id:
-                dd_span["meta"][tags.HOSTNAME] = self._hostname
-        else:
-            parent = span.local_parent
-            if parent is not None and self._is_other_service(parent, span, dd_span["service"], entry):
-                dd_span["metrics"][tags.TOP_LEVEL] = 1.0
+            return
+        del dd_span["parent_id"]
+        if self._hostname and span.is_local_root:
+            dd_span["meta"][tags.HOSTNAME] = self._hostname
+
+    def _compare_services(self, dd_span: DDSpan, parent: SpanRecord) -> None:
+        """Mark a span as top level when its service is not that of its parent (§11)."""
+        if self.names.service_name(parent) != dd_span["service"]:
+            dd_span["metrics"][tags.TOP_LEVEL] = 1.0
+
+    def _add_details(self, dd_span: DDSpan, span: SpanRecord) -> None:
+        """Add links, events, errors and the peer service."""
         if span.link_records:
             dd_span["span_links"] = map_links(span.link_records)
         if span.event_records:
@@ -211,14 +249,6 @@ class SpanMapper:
             self._write_error(dd_span, span)
         if self._peer_defaults and span.otel_kind in _PEER_KINDS:
             self._write_peer_service(dd_span["meta"])
-
-    def _is_other_service(self, parent: SpanRecord, span: SpanRecord, service: str, entry: ScopeEntry) -> bool:
-        """Tell whether the parent has another service; look closely only when something may say so."""
-        if service == entry.service and parent.scope is span.scope:
-            values = parent.values
-            if not values or (tags.SERVICE_NAME not in values and _DATADOG_SERVICE not in values):
-                return False
-        return self.names.service_name(parent) != service
 
     def _write_error(self, dd_span: DDSpan, span: SpanRecord) -> None:
         meta = dd_span["meta"]
@@ -259,42 +289,47 @@ class SpanMapper:
         self._scopes[id(scope)] = entry
         return entry
 
-    def _add_template(self, entry: ScopeEntry, service: str, variant: int) -> Template:
+    def _add_service(self, entry: ScopeEntry, own_service: str) -> ServiceTemplates:
+        probe = SpanRecord()
+        probe.operation_name = ""  # the facade's reserved attributes always count
+        probe.values = {_SERVICE_NAME: own_service}
+        return entry.add_service(own_service, self.names.service_name(probe))
+
+    def _add_template(self, entry: ScopeEntry, common: ServiceTemplates, variant: int) -> Template:
         """Make the template of a variant by mapping a span without attributes."""
         probe = SpanRecord()
         probe.scope = entry.scope
         probe.otel_kind = KINDS[variant // 6]
         probe.status_code = variant // 2 % 3
         probe.is_local_root = bool(variant % 2)
-        meta, metrics = self.rules.write(probe, service, entry.before, entry.after)
+        meta, metrics = self.rules.write(probe, common.service, entry.before, entry.after)
         template = Template(meta, metrics, self.names.operation_name(probe), self.names.span_type(probe))
-        entry.by_service.get(service, entry.templates)[variant] = template
+        common.templates[variant] = template
         return template
 
 
-def _write_plain(meta: dict[str, str], metrics: dict[str, float], values: Mapping[str, Any]) -> bool:
-    """Write attributes that need no rule; return `False` when one is neither text nor a finite number."""
-    try:
-        for key, value in values.items():
-            kind = type(value)
-            if kind is str:
-                meta[key] = value
-            elif kind is int:
-                metrics[key] = float(value)
-            elif kind is bool:
-                meta[key] = "true" if value else "false"
-            elif kind is float and value - value == 0.0:
-                metrics[key] = value
-            else:
-                return False
-    except OverflowError:  # an integer too large for a float
-        return False
-    return True
+def _fill_fields(dd_span: DDSpan, values: Mapping[str, Any], fields: frozenset[str]) -> None:
+    """Move reserved attributes, which were written as tags, to their fields (fast path)."""
+    meta, metrics = dd_span["meta"], dd_span["metrics"]
+    for key in fields:
+        if key in meta:
+            del meta[key]
+        elif key in metrics:
+            del metrics[key]
+    if tags.SERVICE_SOURCE not in meta and text_of(values, tags.SERVICE_NAME):
+        meta[tags.SERVICE_SOURCE] = "m"
+    resource_name = text_of(values, tags.RESOURCE_NAME)
+    if resource_name:
+        dd_span["resource"] = resource_name
+    span_type = text_of(values, tags.SPAN_TYPE)
+    if span_type:
+        dd_span["type"] = span_type
 
 
-def _write_odd_times(dd_span: DDSpan, start_ns: int, end_ns: int | None) -> None:
-    """Write times that are before 1970, turned round, or too large (§2)."""
-    duration = 0 if end_ns is None else end_ns - start_ns
+def _write_times(dd_span: DDSpan, span: SpanRecord) -> None:
+    """Write times; those before 1970, turned round or too large become 0 (§2)."""
+    start_ns = span.start_ns
+    duration = 0 if span.end_ns is None else span.end_ns - start_ns
     dd_span["start"] = start_ns if 0 <= start_ns <= _MAX_NS else 0
     dd_span["duration"] = duration if 0 <= duration <= _MAX_NS else 0
 
@@ -309,7 +344,7 @@ def _override_error(dd_span: DDSpan, error: int | None) -> None:
         dd_span.pop("error", None)
 
 
-def _separate(meta: dict[str, str], metrics: dict[str, float]) -> None:
+def separate(meta: dict[str, str], metrics: dict[str, float]) -> None:
     """Keep every key in one map: a number that an attribute left under a name the mapping wrote as text goes.
 
     The numbers the mapping itself writes stay.

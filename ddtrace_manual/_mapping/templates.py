@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-__all__ = ["FIELD_KEYS", "KINDS", "MAX_SERVICES", "VARIANTS", "PlainKeys", "ScopeEntry", "Template"]
+__all__ = ["FIELD_KEYS", "KINDS", "MAX_SERVICES", "VARIANTS", "PlainKeys", "ScopeEntry", "ServiceTemplates", "Template"]
 
 KINDS = tuple(sorted(SpanKind, key=lambda kind: kind.value))
 VARIANTS = len(KINDS) * 3 * 2
@@ -44,20 +44,29 @@ class Template:
         self.span_type = span_type
 
 
+class ServiceTemplates:
+    """Templates of the spans of one scope and service, by variant; `None` until needed."""
+
+    __slots__ = ("service", "templates")
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self.templates: list[Template | None] = [None] * VARIANTS
+
+
 class ScopeEntry:
     """Constants and templates of one instrumentation scope.
 
     Attributes:
         scope: The scope; held, so that its `id()` stays taken while the entry is cached.
-        service: Service of spans that name none.
         before: Tags that attributes may overwrite.
         after: Tags written over the attributes.
         is_fast: Spans of this scope may take the fast path.
-        templates: By variant, for `service`; `None` until needed.
-        by_service: Service → templates by variant.
+        default: Templates of spans that name no service.
+        by_service: Templates of spans that name one, by the name as given (before service mapping).
     """
 
-    __slots__ = ("after", "before", "by_service", "is_fast", "scope", "service", "templates")
+    __slots__ = ("after", "before", "by_service", "default", "is_fast", "scope")
 
     def __init__(
         self,
@@ -69,19 +78,17 @@ class ScopeEntry:
         is_fast: bool,
     ) -> None:
         self.scope = scope
-        self.service = service
         self.before = before
         self.after = after
         self.is_fast = is_fast
-        self.templates: list[Template | None] = [None] * VARIANTS
-        self.by_service: dict[str, list[Template | None]] = {service: self.templates}
+        self.default = ServiceTemplates(service)
+        self.by_service: dict[str, ServiceTemplates] = {}
 
-    def add_service(self, service: str) -> list[Template | None]:
-        """Return the (still empty) templates of another service."""
+    def add_service(self, own_service: str, service: str) -> ServiceTemplates:
+        """Return the (still empty) templates for spans that name `own_service`, reported as `service`."""
         if len(self.by_service) >= MAX_SERVICES:
-            self.by_service = {self.service: self.templates}
-        templates: list[Template | None] = [None] * VARIANTS
-        self.by_service[service] = templates
+            self.by_service = {}
+        templates = self.by_service[own_service] = ServiceTemplates(service)
         return templates
 
 
