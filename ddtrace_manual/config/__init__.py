@@ -11,4 +11,14 @@ from ._settings import GROUPS, SETTINGS
 from ._settings_type import Settings
 from ._sources import Found
 
-__all__ = ["GROUPS", "SETTINGS", "Config", "Found", "OtlpTarget", "Setting", "Settings", "process_environ", "publish_session"]
+__all__ = [
+    "GROUPS",
+    "SETTINGS",
+    "Config",
+    "Found",
+    "OtlpTarget",
+    "Setting",
+    "Settings",
+    "process_environ",
+    "publish_session",
+]

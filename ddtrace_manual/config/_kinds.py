@@ -133,6 +133,17 @@ def _check_path(value: object) -> str:
     raise _type_error("a path")
 
 
+def _check_methods(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Check modules with their methods, given as a mapping, as pairs or as the text that means them."""
+    if isinstance(value, str):
+        return parse_methods(value)
+    try:
+        parts = [f"{module}:{','.join(methods)}" for module, methods in dict(value).items()]  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise _type_error("a text or a mapping of modules to their methods") from None
+    return parse_methods(";".join(parts))
+
+
 BOOL: Final = Kind("bool", parse_bool, _check_bool)
 STRING: Final = Kind("string", str, _check_text)
 PATH: Final = Kind("path", str, _check_path)
@@ -143,7 +154,7 @@ PAIRS: Final = Kind("map `k=v`", parse_pairs, _check_pairs)
 HOST: Final = Kind("host", parse_host, lambda value: parse_host(_check_text(value)))
 AGENT_URL: Final = Kind("URL", parse_agent_url, lambda value: parse_agent_url(_check_text(value)))
 STATSD_URL: Final = Kind("URL", parse_statsd_url, lambda value: parse_statsd_url(_check_text(value)))
-METHODS: Final = Kind("methods", parse_methods, lambda value: parse_methods(_check_text(value)))
+METHODS: Final = Kind("methods", parse_methods, _check_methods)
 
 
 def integer(low: int | None = None, high: int | None = None, *, clamp: bool = False, unit: str = "") -> Kind:

@@ -30,7 +30,7 @@ class Settings(TypedDict, total=False):
     service_mapping: Tags | None
     trace_otel_enabled: bool | None
     trace_otel_semantics_enabled: bool | None
-    trace_methods: str | None
+    trace_methods: str | Mapping[str, Iterable[str]] | None
     apm_tracing_enabled: bool | None
     hostname: str | None
     trace_report_hostname: bool | None
