@@ -518,8 +518,8 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         values[key] = cleaned
 
     def _obey(self, key: str, value: object) -> bool:
-        """Act on `manual.keep` or `manual.drop`; a computed "off" value (`False`, 0) is ignored."""
-        if value is False or (isinstance(value, (int, str)) and str(value).lower() in ("0", "false")):
+        """Act on `manual.keep` or `manual.drop`; `False`, "false", 0 and "0" are ignored (spec/sampling.md §9)."""
+        if value is False or value in ("false", "0") or (type(value) is int and value == 0):
             return True
         self.segment.engine.decide_manual(self.segment, keep=key == _tags.MANUAL_KEEP)
         return True

@@ -1,0 +1,58 @@
+"""An engine without threads or network: finished chunks are collected."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from opentelemetry.context import Context
+
+from ddtrace_manual import _setup
+from ddtrace_manual._context import set_current
+from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._tracing import EngineHooks, TracerProvider
+
+
+@pytest.fixture
+def clean_runtime():
+    """Undo whatever a test installs for the facade, and leave no span current."""
+    saved = dict(vars(RUNTIME))
+    set_current(Context())
+    yield RUNTIME
+    set_current(Context())
+    vars(RUNTIME).clear()
+    vars(RUNTIME).update(saved)
+
+
+@pytest.fixture
+def traced_chunks(clean_runtime):
+    """A provider whose finished chunks arrive in `.chunks`, as (segment, spans, partial)."""
+    chunks = []
+
+    def export(segment, spans, *, partial):
+        chunks.append(SimpleNamespace(segment=segment, spans=spans, partial=partial))
+
+    provider = TracerProvider(shutdown_on_exit=False, hooks=EngineHooks(export=export))
+    clean_runtime.engine = provider.engine
+    return SimpleNamespace(
+        chunks=chunks,
+        provider=provider,
+        engine=provider.engine,
+        spans=lambda: {span.otel_name: span for chunk in chunks for span in chunk.spans},
+    )
+
+
+@pytest.fixture
+def fresh_setup(clean_runtime, monkeypatch):
+    """A process in which `configure()` was never called; shuts down what the test configures."""
+    from opentelemetry import propagate, trace
+    from opentelemetry.util._once import Once
+
+    monkeypatch.setattr(_setup, "_setup", _setup._Setup())
+    _setup._setup.is_exit_hooked = True
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    textmap = propagate.get_global_textmap()
+    yield _setup
+    _setup.shutdown(1.0)
+    propagate.set_global_textmap(textmap)
