@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .client import AgentClient, Outcome, SendResult
+from .dogstatsd import DogStatsdClient, report_send
+from .entity import Entity, find_entity
 from .headers import common_headers
 from .info import DEFAULT_SPAN_KINDS, AgentInfo, Features, choose_features, parse_info, stats_supported
 from .retry import RetryPolicy
@@ -12,6 +14,8 @@ __all__ = [
     "DEFAULT_SPAN_KINDS",
     "AgentClient",
     "AgentInfo",
+    "DogStatsdClient",
+    "Entity",
     "Features",
     "Headers",
     "Outcome",
@@ -22,6 +26,8 @@ __all__ = [
     "Transport",
     "choose_features",
     "common_headers",
+    "find_entity",
     "parse_info",
+    "report_send",
     "stats_supported",
 ]

@@ -76,14 +76,13 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 
 class _DeadlineMixin:
-    response_class: Any = _DeadlineResponse  # Any: declared differently by each version of the type stubs
-    host: str
-    port: int
-    sock: socket.socket | None
+    """Mixed into a connection of urllib3. `self` is Any: host, port and socket are that class's."""
 
-    def _new_conn(self) -> socket.socket:
+    response_class: Any = _DeadlineResponse  # Any: declared differently by each version of the type stubs
+
+    def _new_conn(self: Any) -> socket.socket:
         """Try the addresses of the host one after the other, all within the deadline."""
-        failure: OSError = OSError(f"{self.host} has no address")
+        failure = OSError(f"{self.host} has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
             sock = socket.socket(family, kind, protocol)
             try:
@@ -95,7 +94,7 @@ class _DeadlineMixin:
                 return sock
         raise failure
 
-    def send(self, data: Any) -> None:  # Any: as declared by http.client
+    def send(self: Any, data: Any) -> None:  # Any: as declared by http.client
         if self.sock is not None:
             self.sock.settimeout(_deadline.remaining_s())
         super().send(data)  # type: ignore[misc]  # provided by the class this is mixed into
@@ -119,11 +118,11 @@ class _HTTPSConnection(_DeadlineMixin, HTTPSConnection):
 
 
 class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
+    ConnectionCls: Any = _HTTPConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
 
 class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+    ConnectionCls: Any = _HTTPSConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
 
 def _unix_pool(path: str) -> type[HTTPConnectionPool]:
@@ -136,7 +135,7 @@ def _unix_pool(path: str) -> type[HTTPConnectionPool]:
             return sock
 
     class _UnixPool(HTTPConnectionPool):
-        ConnectionCls = _UnixConnection
+        ConnectionCls: Any = _UnixConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
     return _UnixPool
 

@@ -6,7 +6,7 @@ The format has no fields for links and events: they become JSON in `meta`; `meta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -73,17 +73,17 @@ class V05Encoder:
 
     def _row(self, dd_span: DDSpan, table: _StringTable) -> list[Any] | None:
         try:
+            if "span_links" in dd_span:
+                dd_span = with_text_links(dd_span)
+            if "span_events" in dd_span:
+                dd_span = with_text_events(dd_span)
             return _encode_span(dd_span, table)
         except Exception:  # noqa: BLE001 - whatever is wrong with one span, the others must be sent
             self.skipped_spans += 1
             return None
 
 
-def _encode_span(dd_span: DDSpan, table: _StringTable) -> list[Any]:  # Any: numbers and maps
-    if "span_links" in dd_span:
-        dd_span = with_text_links(dd_span)
-    if "span_events" in dd_span:
-        dd_span = with_text_events(dd_span)
+def _encode_span(dd_span: Mapping[str, Any], table: _StringTable) -> list[Any]:  # Any: fields of many types
     index = table.index
     texts = [index(text) for text in (dd_span.get("service") or "", dd_span["name"], dd_span["resource"])]
     type_index = index(dd_span.get("type", ""))

@@ -29,6 +29,9 @@ __all__ = ["PayloadHeader", "V1Encoder"]
 KIND_CODES: Final[Mapping[str, int]] = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _DEFAULT_KIND: Final = 1
 
+_Fields = Mapping[str, Any]
+"""A `DDSpan` of which nothing is taken for granted. Any: its values are of many types."""
+
 # Types of attribute values.
 STRING, BOOL, FLOAT, INT, BYTES, ARRAY = 1, 2, 3, 4, 5, 6
 
@@ -171,7 +174,7 @@ class V1Encoder:
             return None
 
 
-def _encode_span(dd_span: DDSpan, common: _ChunkFields, intern: _Interner) -> dict[int, Any]:
+def _encode_span(dd_span: _Fields, common: _ChunkFields, intern: _Interner) -> dict[int, Any]:
     """Return the span map; the order of the statements is the order of the stream."""
     meta = dd_span.get("meta", {})
     names = ((1, dd_span.get("service")), (2, dd_span["name"]), (3, dd_span["resource"]))
@@ -191,7 +194,7 @@ def _encode_span(dd_span: DDSpan, common: _ChunkFields, intern: _Interner) -> di
     return form
 
 
-def _numbers(dd_span: DDSpan) -> dict[int, Any]:
+def _numbers(dd_span: _Fields) -> dict[int, Any]:
     numbers: dict[int, Any] = {4: _unsigned(dd_span["span_id"])}
     if dd_span.get("parent_id"):
         numbers[5] = _unsigned(dd_span["parent_id"])
@@ -203,7 +206,7 @@ def _numbers(dd_span: DDSpan) -> dict[int, Any]:
     return numbers
 
 
-def _attributes(dd_span: DDSpan, common: _ChunkFields, intern: _Interner) -> list[Any]:
+def _attributes(dd_span: _Fields, common: _ChunkFields, intern: _Interner) -> list[Any]:
     """Return flat triplets of what is in no field of the span or the chunk."""
     meta = dd_span.get("meta", {})
     elsewhere = {tags.TRACE_ID_HIGH, *PROMOTED_TAGS.values()}
@@ -260,7 +263,7 @@ def _typed(value: Mapping[str, Any], intern: _Interner) -> tuple[int, Any]:
     return kind, bool(scalar) if kind == BOOL else float(scalar)
 
 
-def _chunk_fields(chunk: Sequence[DDSpan]) -> _ChunkFields:
+def _chunk_fields(chunk: Sequence[_Fields]) -> _ChunkFields:
     """Collect what the root of a chunk says for all its spans, or else the first span that says it."""
     ordered = [_root(chunk), *chunk] if chunk else []
     metas = [dd_span.get("meta", {}) for dd_span in ordered]
@@ -274,7 +277,7 @@ def _chunk_fields(chunk: Sequence[DDSpan]) -> _ChunkFields:
     )
 
 
-def _root(chunk: Sequence[DDSpan]) -> DDSpan:
+def _root(chunk: Sequence[_Fields]) -> _Fields:
     for dd_span in chunk:
         if not dd_span.get("parent_id"):
             return dd_span
@@ -284,7 +287,7 @@ def _root(chunk: Sequence[DDSpan]) -> DDSpan:
     return chunk[0]
 
 
-def _trace_id(ordered: Sequence[DDSpan], metas: Sequence[Mapping[str, str]]) -> int:
+def _trace_id(ordered: Sequence[_Fields], metas: Sequence[Mapping[str, str]]) -> int:
     low = next((value for dd_span in ordered if type(value := dd_span.get("trace_id")) is int), 0) & MASK_64
     high_hex = next((meta[tags.TRACE_ID_HIGH] for meta in metas if tags.TRACE_ID_HIGH in meta), "0")
     try:
