@@ -13,9 +13,11 @@ class Clock(Protocol):
 
     def wall_ns(self) -> int:
         """Return nanoseconds since the Unix epoch; may jump."""
+        ...
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since an arbitrary start; never goes back."""
+        ...
 
 
 class SystemClock:

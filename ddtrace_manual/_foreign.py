@@ -90,7 +90,8 @@ class ForeignSpan(Span):
     @property
     def service(self) -> str | None:
         """Attribute `service.name`."""
-        return self.get_tag(_tags.SERVICE_NAME)
+        value = self.get_tag(_tags.SERVICE_NAME)
+        return value if isinstance(value, str) else None
 
     @service.setter
     def service(self, value: str | None) -> None:
@@ -108,7 +109,8 @@ class ForeignSpan(Span):
     @property
     def span_type(self) -> str | None:
         """Attribute `span.type`."""
-        return self.get_tag(_tags.SPAN_TYPE)
+        value = self.get_tag(_tags.SPAN_TYPE)
+        return value if isinstance(value, str) else None
 
     @span_type.setter
     def span_type(self, value: str | None) -> None:

@@ -9,13 +9,15 @@ sampler be tested without a tracer. The engine (`_tracing`) subclasses both and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry.trace import SpanKind
+from typing_extensions import Required
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 __all__ = [
@@ -106,7 +108,7 @@ class RemoteContext(PropagationState):
 
     segment: SegmentRecord | None = None
 
-    def __init__(  # noqa: PLR0913 - a value type; every argument but the ids has a default
+    def __init__(
         self,
         trace_id: int = 0,
         span_id: int = 0,
@@ -221,18 +223,18 @@ class DDSpan(TypedDict, total=False):
     `span_links` and `span_events` are in native form; encoders that need the text forms convert.
     """
 
-    service: str
-    name: str
-    resource: str
+    service: Required[str]
+    name: Required[str]
+    resource: Required[str]
     type: str
-    trace_id: int
-    span_id: int
+    trace_id: Required[int]
+    span_id: Required[int]
     parent_id: int
-    start: int
-    duration: int
+    start: Required[int]
+    duration: Required[int]
     error: int
-    meta: dict[str, str]
-    metrics: dict[str, float]
+    meta: Required[dict[str, str]]
+    metrics: Required[dict[str, float]]
     meta_struct: dict[str, bytes]
     span_links: list[dict[str, Any]]  # Any: mixed value types, see §8.1
     span_events: list[dict[str, Any]]

@@ -25,7 +25,10 @@ __all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "link_record", "paren
 
 SPAN_OPTION_NAMES = frozenset(SpanOptions.__annotations__)
 
-KINDS: dict[object, SpanKind] = {kind.name.lower(): kind for kind in SpanKind} | {kind: kind for kind in SpanKind}
+KINDS: Mapping[object, SpanKind] = {
+    **{kind.name.lower(): kind for kind in SpanKind},
+    **{kind: kind for kind in SpanKind},
+}
 """Kind by its name or by itself."""
 
 _TEXT_OPTIONS = ("service", "resource", "span_type")

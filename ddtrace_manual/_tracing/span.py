@@ -49,9 +49,10 @@ _DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
 class Span(SpanRecord, _types.Span, SDKSpan):
     """A span of the engine. Made by `Engine.start`, never directly."""
 
-    segment: Segment
-    local_parent: Span | None
-    values: dict[str, Any]  # Any: values of every type, see values.py
+    # The engine's own types, narrower than those of SpanRecord.
+    segment: Segment  # pyright: ignore[reportIncompatibleVariableOverride]
+    local_parent: Span | None  # pyright: ignore[reportIncompatibleVariableOverride]
+    values: dict[str, Any]  # pyright: ignore[reportIncompatibleVariableOverride] # Any: see values.py
 
     # Limits and switches that differ per provider live on a subclass made by the provider, so that
     # a span reads them without holding them (bench: ten-span).
@@ -71,6 +72,9 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     dropped_link_records = 0
     failed_child_id = 0
     """Span id of the child whose exception was seen last; its exception is told only once in full."""
+    _context_cache: SpanContext | None = None
+    _context_tags: dict[str, str] | None = None
+    """Propagated tags that `_context_cache` was made with."""
     _record_exception = True
     _set_status_on_exception = True
 
@@ -359,14 +363,14 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         """Return the span context; its flags are final, so this makes the sampling decision."""
         segment = self.segment
         segment.decide()
-        cached: SpanContext | None = self.__dict__.get("_context_cache")
+        cached = self._context_cache
         flags = 1 if (segment.priority or 0) > 0 else 0
-        if cached is not None and cached.trace_flags == flags and self.__dict__["_context_tags"] == segment.tags:
+        if cached is not None and cached.trace_flags == flags and self._context_tags == segment.tags:
             return cached
         state: TraceState = segment.engine.display_trace_state(segment, self.span_id)
         cached = SpanContext(segment.trace_id, self.span_id, False, TraceFlags(flags), state)
-        self.__dict__["_context_cache"] = cached
-        self.__dict__["_context_tags"] = dict(segment.tags) if segment.tags is not None else None
+        self._context_cache = cached
+        self._context_tags = dict(segment.tags) if segment.tags is not None else None
         return cached
 
     def propagation_state(self) -> tuple[int, int, PropagationState]:
@@ -519,7 +523,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     def _obey(self, key: str, value: object) -> bool:
         """Act on `manual.keep` or `manual.drop`; `False`, "false", 0 and "0" are ignored (spec/sampling.md §9)."""
-        if value is False or value in ("false", "0") or (type(value) is int and value == 0):
+        if value is False or (isinstance(value, str) and value in ("false", "0")) or (type(value) is int and not value):
             return True
         self.segment.engine.decide_manual(self.segment, keep=key == _tags.MANUAL_KEEP)
         return True
