@@ -8,7 +8,6 @@ Source: spec/configuration.md §3, §3.1, §5.2; spec/propagation.md §2.1.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -177,6 +176,8 @@ def parse_rules(text: str) -> tuple[object, ...]:
     Raises:
         ValueError: Not JSON, or not an array.
     """
+    import json  # noqa: PLC0415 - most processes have no rules
+
     try:
         rules = json.loads(text)
     except (ValueError, RecursionError) as exc:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +88,8 @@ def format_process_tags(
 
 def system_hostname() -> str | None:
     """Return the host name of the system, or `None`."""
+    import socket  # noqa: PLC0415 - rarely needed, and slow to import
+
     try:
         return socket.gethostname() or None
     except OSError:

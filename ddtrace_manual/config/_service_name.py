@@ -5,7 +5,6 @@ Source: spec/configuration.md §6.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
@@ -50,6 +49,8 @@ def _scan(argv: Sequence[str], cwd: str, *, skip_flag_values: bool) -> str | Non
 
 
 def _is_importable(module: str) -> bool:
+    import importlib.util  # noqa: PLC0415 - rarely needed, and slow to import
+
     # Only the top-level package is looked up: finding a submodule would import its parents.
     try:
         return importlib.util.find_spec(module.partition(".")[0]) is not None

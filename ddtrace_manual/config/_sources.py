@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -103,11 +102,10 @@ def gather_inputs(
     """Read environment, command line and files; arguments replace what the process itself has."""
     if environ is None:
         environ = os.environ
+    if orig_argv is None:
+        orig_argv = sys.orig_argv if argv is None else ["python", *argv]
     if argv is None:
-        argv = getattr(sys, "argv", [])  # absent when Python is embedded
-        orig_argv = sys.orig_argv if orig_argv is None else orig_argv
-    elif orig_argv is None:
-        orig_argv = ["python", *argv]
+        argv = list(getattr(sys, "argv", ()))  # absent when Python is embedded
     warnings: list[str] = []
     fleet, local = read_stable_files(SelectorFacts(environ, orig_argv), warnings.append)
     kept = {name: value for name, value in environ.items() if name.startswith(_PREFIXES) or name in _PLATFORM_NAMES}
@@ -143,6 +141,8 @@ def check_code_settings(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def _unknown(given: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
     close = get_close_matches(given, CODE_NAMES, n=1)
     return f"unknown setting {given}" + (f"; did you mean {close[0]}?" if close else "")
 
