@@ -109,20 +109,24 @@ def _wrong_trace(kind: Kind, trace: Trace) -> list[str]:
     ids = {span["span_id"] for span in trace}
     roots = [span for span in trace if not span.get("parent_id")]
     lost = [span["name"] for span in trace if span.get("parent_id") and span["parent_id"] not in ids]
-    operations = tuple(sorted(span["name"] for span in trace))
-    errors = tuple(sorted(span["name"] for span in trace if span.get("error")))
+    operations = [span["name"] for span in trace]
+    errors = [span["name"] for span in trace if span.get("error")]
     processes = {span.get("metrics", {}).get("process_id") for span in trace} - {None}
     wrong = []
     if [span["name"] for span in roots] != ["flask.request"]:
         wrong.append(f"roots are {[span['name'] for span in roots]}")
     if lost:
         wrong.append(f"parents missing of {lost}")
-    if operations != kind.operations:
-        wrong.append(f"spans are {operations}, expected {kind.operations}")
-    if errors != kind.errors:
-        wrong.append(f"errors are {errors}, expected {kind.errors}")
+    wrong += [f"spans {difference}" for difference in _differences(operations, kind.operations)]
+    wrong += [f"errors {difference}" for difference in _differences(errors, kind.errors)]
     if {span["service"] for span in trace} != SERVICES:
         wrong.append(f"services are { ({span['service'] for span in trace}) }")
     if len(processes) != len(SERVICES):
         wrong.append(f"processes are {processes}")
     return wrong
+
+
+def _differences(found: list[str], expected: tuple[str, ...]) -> list[str]:
+    missing, unexpected = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+    named = {"missing": missing, "unexpected": unexpected}
+    return [f"{word}: {', '.join(sorted(names.elements()))}" for word, names in named.items() if names]

@@ -138,7 +138,7 @@ def read_back(agent: Agent, sent: list[checks.Sent]) -> list[str]:
     found = checks.traces_of_requests(traces)
     width = shutil.get_terminal_size((110, 24)).columns
     for title, wanted in (("A good one:", checks.ORDER), ("A failed one:", checks.DECLINED)):
-        example = next((one for one in sent if one.kind is wanted and one.request_id in found), None)
+        example = next((one for one in reversed(sent) if one.kind is wanted and one.request_id in found), None)
         if example is not None:
             print(f"\n{title}")
             print(render_trace(found[example.request_id][0], width=min(width, 130), color=sys.stdout.isatty()))

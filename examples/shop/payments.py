@@ -35,7 +35,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(dd.shutdown)
 
 
-app = FastAPI(lifespan=lifespan)
+# New versions of FastAPI make OpenTelemetry spans themselves. Here every span is written by hand.
+app = FastAPI(lifespan=lifespan, telemetry={"tracing": False})
 
 
 class Charge(BaseModel):
