@@ -41,6 +41,7 @@ from ._span import (
     span,
     start_span,
 )
+from ._traced import traced, untraced
 from ._types import Span
 from .config import Config
 
@@ -73,4 +74,6 @@ __all__ = [
     "shutdown",
     "span",
     "start_span",
+    "traced",
+    "untraced",
 ]

@@ -1,0 +1,258 @@
+"""What a decorated callable does at each call, worked out and checked when it is decorated."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from typing_extensions import TypedDict
+
+from . import _options
+from ._arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags
+from ._foreign import NoopSpan
+from ._log import RateLimitedLogger, get_logger
+from ._runtime import RUNTIME
+from ._span import begin
+from .exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from ._context import Context
+    from ._types import Kind, LinkTarget, Span, Tags
+
+__all__ = ["CaptureArgs", "CaptureReturn", "Plan", "TracedOptions", "check_options", "default_name"]
+
+# Once for each function and option in the life of the process.
+_log = RateLimitedLogger(get_logger("traced"), interval_s=math.inf)
+
+Arguments = dict[str, Any]
+"""Arguments of a call by parameter name, defaults included. Any: arguments are of every type."""
+
+CaptureArgs = bool | Iterable[str] | Callable[[Arguments], Mapping[str, object]]
+CaptureReturn = bool | Callable[[Any], object]  # Any: the return value, of every type
+
+
+class TracedOptions(TypedDict, total=False):
+    """Options of `traced`; see there."""
+
+    service: str | None
+    resource: str | Callable[[Arguments], str] | None
+    span_type: str | None
+    kind: Kind | None
+    tags: Tags | Callable[[Arguments], Tags] | None
+    links: Iterable[LinkTarget] | None
+    measured: bool
+    new_trace: bool
+    capture_args: CaptureArgs
+    capture_return: CaptureReturn
+    ignore: tuple[type[BaseException], ...] | type[BaseException] | None
+    active_across_yield: bool | None
+    only: Iterable[str] | None
+
+
+_FLAGS = ("measured", "new_trace", "active_across_yield")
+_SPAN_OPTIONS = ("service", "resource", "span_type", "kind", "tags", "links", "measured", "new_trace")
+
+
+def check_options(name: object, options: Mapping[str, Any]) -> TracedOptions:  # Any: options of several types
+    """Return the options that were given, checked, with iterables made into tuples.
+
+    Raises:
+        ConfigurationError: An option is of the wrong type; the message names it.
+    """
+    given = {option: value for option, value in options.items() if value is not None and value is not False}
+    for option in _FLAGS:
+        if not isinstance(options.get(option), (bool, type(None))):
+            raise ConfigurationError(f"option {option!r} must be a bool, not {type(options[option]).__name__}")
+    if options.get("active_across_yield") is False:
+        given["active_across_yield"] = False
+    if not isinstance(name, (str, type(None))) or name == "":
+        raise ConfigurationError(f"span name must be a str that is not empty, not {name!r}")
+    plain = {
+        option: given[option]
+        for option in (*_SPAN_OPTIONS, "ignore")
+        if option in given and not (option in ("resource", "tags") and callable(given[option]))
+    }
+    _options.check(name or "name", plain)
+    if "links" in given:
+        given["links"] = tuple(given["links"])
+    if "tags" in plain:
+        given["tags"] = dict(given["tags"])
+    _check_capture(given)
+    if "only" in given:
+        given["only"] = _names("only", given["only"])
+    return given  # type: ignore[return-value] # checked field by field above
+
+
+def _check_capture(given: dict[str, Any]) -> None:  # Any: options of several types
+    capture = given.get("capture_args")
+    if capture is not None and capture is not True and not callable(capture):
+        given["capture_args"] = _names("capture_args", capture)
+    capture = given.get("capture_return")
+    if capture is not None and capture is not True and not callable(capture):
+        raise ConfigurationError(f"option 'capture_return' must be a bool or a callable, not {type(capture).__name__}")
+
+
+def _names(option: str, value: object) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"option {option!r} must be an iterable of names, not {value!r}")
+    return names
+
+
+def default_name(target: object) -> str:
+    """Return `module.qualname` of a callable; of its class when it has no name of its own."""
+    while not hasattr(target, "__qualname__") and hasattr(target, "func"):
+        target = target.func  # functools.partial and its kin
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+
+
+class Plan:
+    """How the calls of one callable are traced. Immutable.
+
+    Attributes:
+        name: Span name.
+        options: Options of the span that are the same for every call.
+        ignore: Exceptions that leave the span unmarked.
+        given: The options as given, for pickling.
+        across: Whether a generator's span stays current while it is suspended; `None`: for context managers only.
+        is_plain: There is nothing to do per call but start and end a span.
+    """
+
+    __slots__ = (
+        "_dynamic",
+        "_parameters",
+        "across",
+        "capture_return",
+        "given",
+        "ignore",
+        "is_plain",
+        "name",
+        "options",
+    )
+
+    def __init__(self, target: Callable[..., Any], name: str | None, given: TracedOptions) -> None:  # Any: any callable
+        self.name = name or default_name(target)
+        self.given = given
+        self.ignore = given.get("ignore")
+        self.across = given.get("active_across_yield")
+        self._dynamic: dict[str, Any] = {}  # Any: callables and names of arguments
+        self.options: dict[str, Any] = {}  # Any: options of several types
+        for option in _SPAN_OPTIONS:
+            value = given.get(option)
+            if value:
+                (self._dynamic if callable(value) else self.options)[option] = value
+        capture = given.get("capture_args")
+        if capture:
+            self._dynamic["capture_args"] = capture
+        self.capture_return = given.get("capture_return")
+        self._parameters = Parameters(target) if self._dynamic else None
+        if isinstance(capture, tuple):
+            self._check_names(capture)
+        elif capture is True:
+            self._dynamic["capture_args"] = self._all_names(target)
+        self.is_plain = not (self.options or self._dynamic or self.capture_return or self.ignore)
+
+    def for_bound(self, bound: Callable[..., Any]) -> Plan:  # Any: any callable
+        """Return the plan for `bound`, which takes other positional arguments than what was decorated."""
+        return Plan(bound, self.name, self.given) if self._dynamic else self
+
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        parameters = self._parameters
+        if parameters is None or (parameters.open_ended and parameters.names):
+            return
+        unknown = [name for name in names if name not in parameters.names]
+        if unknown:
+            known = ", ".join(parameters.names) or "none"
+            raise ConfigurationError(
+                f"option 'capture_args' names {', '.join(map(repr, unknown))}, "
+                f"but the parameters of {self.name} are: {known}",
+            )
+
+    def _all_names(self, target: object) -> tuple[str, ...] | None:
+        """Return the parameters to capture: all but the object or class a method belongs to."""
+        names = self._parameters.names if self._parameters is not None else []
+        owner = getattr(target, "__qualname__", "").rpartition(".")[0]
+        if names and names[0] in ("self", "cls") and owner and not owner.endswith("<locals>"):
+            names = names[1:]
+        return tuple(names)
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], current: Context) -> Span:  # Any: any arguments
+        """Start the span of one call; it is not made current. Never raises."""
+        options = self.options
+        if self._dynamic and records_anything():
+            options = self._options_of_call(args, kwargs)
+        return begin(self.name, options, current)
+
+    def _options_of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:  # Any: see begin
+        options = dict(self.options)
+        try:
+            arguments = self._parameters.arguments(args, kwargs)  # type: ignore[union-attr] # there if _dynamic is
+        except Exception:  # noqa: BLE001 - a hostile mapping of keywords
+            self.failed("capture_args")
+            return options
+        for option, source in self._dynamic.items():
+            self._add(options, option, source, arguments)
+        return options
+
+    def _add(self, options: dict[str, Any], option: str, source: Any, arguments: Arguments) -> None:  # Any: see begin
+        try:
+            if option == "capture_args":
+                options["tags"] = {**options.get("tags", {}), **self._capture(source, arguments)}
+            else:
+                options[option] = _checked(option, source(arguments))
+        except Exception:  # noqa: BLE001 - the application's callable may raise anything
+            self.failed(option)
+
+    def _capture(self, source: Any, arguments: Arguments) -> Mapping[str, Any]:  # Any: names or a callable
+        if callable(source):
+            values = source(arguments)
+            if not isinstance(values, Mapping):
+                raise TypeError(f"capture_args returned {type(values).__name__}, not a mapping")
+        else:
+            values = self._parameters.selected(arguments, source)  # type: ignore[union-attr] # there if _dynamic is
+        return captured_tags(values, ARGUMENT_PREFIX, RUNTIME.redact)
+
+    def returned(self, span: Span, value: object) -> None:
+        """Record what the call returned, if that is wanted. Never raises."""
+        capture = self.capture_return
+        if not capture or isinstance(span, NoopSpan):
+            return
+        try:
+            span.set_tags(
+                captured_tags(
+                    {"return": capture(value) if callable(capture) else value},
+                    RETURN_TAG.removesuffix("return"),
+                    RUNTIME.redact,
+                )
+            )
+        except Exception:  # noqa: BLE001 - the application's callable may raise anything
+            self.failed("capture_return")
+
+    def failed(self, option: str) -> None:
+        """Count that a callable of the application failed, and log it once for this function and option."""
+        if RUNTIME.count is not None:
+            RUNTIME.count("capture_failed" if option.startswith("capture") else "option_failed")
+        _log.log(
+            logging.WARNING,
+            f"{option} {self.name}",
+            "Option %r of the traced function %s failed; the call goes on without it.",
+            option,
+            self.name,
+            exc_info=True,
+        )
+
+
+def records_anything() -> bool:
+    """Return whether somebody is there to record a span, so that the application's callables are worth calling."""
+    return RUNTIME.engine is not None or RUNTIME.use_otel or trace._TRACER_PROVIDER is not None
+
+
+def _checked(option: str, value: object) -> object:
+    expected = Mapping if option == "tags" else str
+    if value is not None and not isinstance(value, expected):
+        raise TypeError(f"{option} returned {type(value).__name__}")
+    return value
