@@ -223,24 +223,26 @@ def write_headers(
     try:
         if setter is not None and setter is not default_setter:
             _through_setter(carrier, headers, setter)
-        elif isinstance(carrier, dict):
-            if carrier and fields:
-                _remove(carrier, fields)
-            carrier.update(headers)
         elif isinstance(carrier, list):
             _into_pairs(carrier, headers, fields)
         elif isinstance(carrier, Message):
-            for name in fields:
-                del carrier[name]
-            for name, value in headers.items():
-                carrier[name] = value
+            _into_message(carrier, headers, fields)
         else:
+            # Objects without `keys` are trusted to replace what has the same name.
             if hasattr(carrier, "keys"):
                 _remove(carrier, fields)
             for name, value in headers.items():
                 carrier[name] = value
     except Exception:  # noqa: BLE001 - a foreign carrier
         _log.debug("Headers could not be written into a %s", type(carrier).__name__, exc_info=True)
+
+
+def _into_message(carrier: Message, headers: Mapping[str, str], fields: Collection[str]) -> None:
+    """Replace headers of a message, whose item assignment appends."""
+    for name in fields:
+        del carrier[name]
+    for name, value in headers.items():
+        carrier[name] = value
 
 
 def _remove(carrier: MutableMapping[Any, Any], fields: Collection[str]) -> None:

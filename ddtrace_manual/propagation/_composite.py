@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from opentelemetry.propagators.textmap import default_setter
+
 from ddtrace_manual import _tags
 from ddtrace_manual._log import get_logger
 from ddtrace_manual._model import PropagationState, RemoteContext
@@ -24,7 +26,6 @@ from ._tracecontext import complete_same_span
 
 if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import Getter, Setter
-
 
 __all__ = ["Extraction", "Propagator"]
 
@@ -275,6 +276,9 @@ class Propagator:
     def write(self, headers: dict[str, str], carrier: Carrier, setter: Setter[Any] | None = None) -> None:
         """Write headers into a carrier in the place of old ones; of an old trace nothing stays beside a new one."""
         if not headers:
+            return
+        if type(carrier) is dict and not carrier and (setter is None or setter is default_setter):
+            carrier.update(headers)
             return
         traced = not self._trace_fields.isdisjoint(headers)
         write_headers(carrier, headers, self._trace_fields | headers.keys() if traced else headers.keys(), setter)
