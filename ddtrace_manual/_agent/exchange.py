@@ -146,10 +146,12 @@ class Exchanger:
     Args:
         unix_path: Socket to connect to whatever the URL says; `None` for TCP.
         max_bytes: Longest response body accepted.
+        reuse_connections: Keep connections for further exchanges.
     """
 
-    def __init__(self, unix_path: str | None, max_bytes: int) -> None:
+    def __init__(self, unix_path: str | None, max_bytes: int, *, reuse_connections: bool) -> None:
         self._max_bytes = max_bytes
+        self._reuse_connections = reuse_connections
         self._adapter = HTTPAdapter()
         self._adapter.poolmanager.pool_classes_by_scheme = {
             "http": _HTTPPool if unix_path is None else _unix_pool(unix_path),
@@ -171,13 +173,15 @@ class Exchanger:
                 return status, dict(response.headers), self._read(response)
             finally:
                 response.close()
+                if not self._reuse_connections:
+                    self.close()
         except AgentError:
             raise
         except Exception as exc:
             raise _translated(exc, outer, status) from exc
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections; those of exchanges under way are closed when these end."""
         self._adapter.close()
 
     def _read(self, response: RequestsResponse) -> bytes:

@@ -138,7 +138,8 @@ class RequestsTransport:
         if opened is None or opened[0] != pid:
             from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
 
-            opened = self._opened = (pid, Exchanger(self._unix_path, MAX_RESPONSE_BYTES))
+            exchanger = Exchanger(self._unix_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
+            opened = self._opened = (pid, exchanger)
         return opened[1]
 
 
