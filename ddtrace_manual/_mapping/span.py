@@ -110,9 +110,9 @@ class SpanMapper:
                     return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
                 fields = keys.fields
                 own_service = values.get(_SERVICE_NAME) if fields else None
+                if own_service is not None and type(own_service) is not str:
+                    return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
                 if own_service:
-                    if type(own_service) is not str:
-                        return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
                     common = entry.by_service.get(own_service) or self._add_service(entry, own_service)
         status_code = span.status_code
         # `_value_` and not `value`, which is a property written in Python.
@@ -318,6 +318,7 @@ def _fill_fields(dd_span: DDSpan, values: Mapping[str, Any], fields: frozenset[s
             del metrics[key]
     if tags.SERVICE_SOURCE not in meta and text_of(values, tags.SERVICE_NAME):
         meta[tags.SERVICE_SOURCE] = "m"
+        metrics.pop(tags.SERVICE_SOURCE, None)
     resource_name = text_of(values, tags.RESOURCE_NAME)
     if resource_name:
         dd_span["resource"] = resource_name
