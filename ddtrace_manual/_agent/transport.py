@@ -25,7 +25,7 @@ from opentelemetry.context import (
     set_value,
 )
 
-from ddtrace_manual.exceptions import ConfigurationError
+from ddtrace_manual.exceptions import AgentConnectionError, ConfigurationError
 
 if TYPE_CHECKING:
     from .exchange import Exchanger
@@ -136,8 +136,10 @@ class RequestsTransport:
         pid = os.getpid()
         opened = self._opened
         if opened is None or opened[0] != pid:
-            from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
-
+            try:
+                from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
+            except ImportError as exc:  # nothing can be imported any more once the interpreter ends
+                raise AgentConnectionError(f"cannot import the HTTP library: {exc}") from exc
             exchanger = Exchanger(self._unix_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
             opened = self._opened = (pid, exchanger)
         return opened[1]

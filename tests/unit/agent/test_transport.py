@@ -365,6 +365,14 @@ def test_late_import():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_import_that_fails(monkeypatch):
+    """When the HTTP library cannot be imported, as at the end of the interpreter, there is no connection."""
+    monkeypatch.setitem(sys.modules, "ddtrace_manual._agent.exchange", None)
+
+    with pytest.raises(AgentConnectionError, match="cannot import"):
+        post(RequestsTransport("http://127.0.0.1:9"))
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
