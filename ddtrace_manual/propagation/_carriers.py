@@ -10,7 +10,7 @@ Source: spec/propagation.md §3.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from email.message import Message
 from typing import Any, Final
 
@@ -21,6 +21,12 @@ from ddtrace_manual._log import get_logger
 __all__ = ["CarrierReader", "write_headers"]
 
 Carrier = Any  # whatever the application has; every access is guarded
+
+AnyGetter = Getter[Any] | Callable[[Any, str], Any]
+"""OpenTelemetry's form, or just a function (carrier, name) → value, list of values or `None`."""
+
+AnySetter = Setter[Any] | Callable[[Any, str, str], None]
+"""OpenTelemetry's form, or just a function (carrier, name, value)."""
 
 _log = get_logger("propagation")
 
@@ -72,7 +78,7 @@ class CarrierReader:
         self._wanted = frozenset((*self._names, *self._wsgi))
         self._spellings = _Names({name: name for name in self._wanted}, prefix)
 
-    def read(self, carrier: Carrier, getter: Getter[Any] | None = None) -> dict[str, str]:
+    def read(self, carrier: Carrier, getter: AnyGetter | None = None) -> dict[str, str]:
         """Return the wanted headers by lower-case name; undecodable and other unusable values are absent.
 
         May raise what a foreign carrier raises.
@@ -136,19 +142,24 @@ class CarrierReader:
                     _add(found, self._prefix + key[len(start) :].lower().replace("_", "-"), value)
         return self._finish(found)
 
-    def _through_getter(self, carrier: Carrier, getter: Getter[Any]) -> Values:
+    def _through_getter(self, carrier: Carrier, getter: AnyGetter) -> Values:
         """Read through a getter; one whose `keys` is incomplete is asked for the plain names as well."""
+        get, keys = (getter.get, getter.keys) if isinstance(getter, Getter) else (getter, _no_keys)
         index: dict[str, str] = {}
-        for key in _guarded(getter.keys, carrier) or ():
+        for key in _guarded(keys, carrier) or ():
             lower = key.lower() if isinstance(key, str) else ""
             if lower in self._wanted or (self._prefix is not None and lower.startswith(self._prefix)):
                 index.setdefault(lower, key)
         found: Values = {}
         for name in dict.fromkeys((*self._names, *index)):
-            value = _guarded(getter.get, carrier, index.get(name, name))
+            value = _guarded(get, carrier, index.get(name, name))
             if value is not None:
                 _add(found, name, value)
         return found
+
+
+def _no_keys(_carrier: Carrier) -> tuple[str, ...]:
+    return ()
 
 
 def _guarded(function: Any, *arguments: Any) -> Any:  # Any: a method of a foreign getter
@@ -165,7 +176,8 @@ def _pairs(carrier: Carrier) -> Iterator[tuple[Any, Any]]:
     if carrier is None or isinstance(carrier, (str, bytes)):
         return
     items = getattr(carrier, "items", None)
-    for pair in items() if callable(items) else carrier:
+    pairs: Iterable[Any] = items() if callable(items) else carrier  # Any: whatever comes
+    for pair in pairs:
         if isinstance(pair, (tuple, list)) and len(pair) == _PAIR and isinstance(pair[0], (str, bytes)):
             yield pair[0], pair[1]
 
@@ -184,11 +196,9 @@ def _text(value: object) -> str | None:
 
 def _add(found: Values, name: str, value: object) -> None:
     """Append a value, or a list of values, to those already there."""
-    values = found.get(name)
-    if values is None:
-        values = found[name] = []
-    elif type(values) is str:
-        values = found[name] = [values]
+    present = found.get(name)
+    values: list[str | None] = present if isinstance(present, list) else [] if present is None else [present]
+    found[name] = values
     if isinstance(value, (list, tuple)):
         values.extend([_text(each) for each in value])
     else:
@@ -210,7 +220,7 @@ def write_headers(
     carrier: Carrier,
     headers: Mapping[str, str],
     fields: Collection[str],
-    setter: Setter[Any] | None = None,
+    setter: AnySetter | None = None,
 ) -> None:
     """Write headers into a carrier; never raises.
 
@@ -266,15 +276,16 @@ def _into_pairs(carrier: list[Any], headers: Mapping[str, str], fields: Collecti
         carrier.extend(headers.items())
 
 
-def _through_setter(carrier: Carrier, headers: Mapping[str, str], setter: Setter[Any]) -> None:
+def _through_setter(carrier: Carrier, headers: Mapping[str, str], setter: AnySetter) -> None:
     """Write one by one; a header that the setter refuses takes the rest of its family with it."""
+    write = setter.set if isinstance(setter, Setter) else setter
     failed: set[str] = set()
     for name, value in headers.items():
         family = name[:5]
         if family in failed:
             continue
         try:
-            setter.set(carrier, name, value)
+            write(carrier, name, value)
         except Exception:  # noqa: BLE001 - foreign code
             failed.add(family)
             _log.log(logging.DEBUG, "The setter of a carrier refused %s", name, exc_info=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from opentelemetry.propagators.textmap import default_setter
 
@@ -19,13 +19,10 @@ from ddtrace_manual._log import get_logger
 from ddtrace_manual._model import PropagationState, RemoteContext
 
 from . import _b3, _baggage, _datadog, _tracecontext
-from ._carriers import Carrier, CarrierReader, write_headers
+from ._carriers import AnyGetter, AnySetter, Carrier, CarrierReader, write_headers
 from ._resolution import distrust, is_trusted, organisation_marker, resolve, restart
 from ._settings import B3, B3_MULTI, BAGGAGE, DATADOG, TRACECONTEXT, PropagationSettings
 from ._tracecontext import complete_same_span
-
-if TYPE_CHECKING:
-    from opentelemetry.propagators.textmap import Getter, Setter
 
 __all__ = ["Extraction", "Propagator"]
 
@@ -147,7 +144,7 @@ class Propagator:
         }
         return functions[style]
 
-    def extract(self, carrier: Carrier, getter: Getter[Any] | None = None) -> Extraction:
+    def extract(self, carrier: Carrier, getter: AnyGetter | None = None) -> Extraction:
         """Return what the carrier holds.
 
         Source: spec/propagation.md §11.1.
@@ -162,7 +159,7 @@ class Propagator:
             _log.debug("Nothing could be extracted from a %s", type(carrier).__name__, exc_info=True)
             return _NOTHING
 
-    def extract_remote(self, carrier: Carrier, getter: Getter[Any] | None = None) -> RemoteContext | None:
+    def extract_remote(self, carrier: Carrier, getter: AnyGetter | None = None) -> RemoteContext | None:
         """Return the context of the carrier without its baggage."""
         return self.extract(carrier, getter).remote
 
@@ -214,7 +211,7 @@ class Propagator:
         span_id: int,
         state: PropagationState,
         carrier: Carrier,
-        setter: Setter[Any] | None = None,
+        setter: AnySetter | None = None,
     ) -> None:
         """Write the trace headers of a span into the carrier.
 
@@ -273,7 +270,7 @@ class Propagator:
         if self._writes_legacy:
             _baggage.inject_legacy(items, headers)
 
-    def write(self, headers: dict[str, str], carrier: Carrier, setter: Setter[Any] | None = None) -> None:
+    def write(self, headers: dict[str, str], carrier: Carrier, setter: AnySetter | None = None) -> None:
         """Write headers into a carrier in the place of old ones; of an old trace nothing stays beside a new one."""
         if not headers:
             return

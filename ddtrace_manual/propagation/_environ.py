@@ -10,14 +10,16 @@ Source: https://opentelemetry.io/docs/specs/otel/context/env-carriers/.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ddtrace_manual._log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
     from opentelemetry.context.context import Context
-    from opentelemetry.propagators.textmap import TextMapPropagator
+
+    from ._otel import DatadogPropagator
 
 __all__ = ["extract_environ", "inject_environ", "variable_name"]
 
@@ -34,7 +36,7 @@ def variable_name(header: str) -> str:
 
 def inject_environ(
     env: MutableMapping[str, str],
-    propagator: TextMapPropagator,
+    propagator: DatadogPropagator,
     context: Context | None = None,
 ) -> None:
     """Write a context into the environment of a child process.
@@ -61,7 +63,7 @@ def inject_environ(
 
 def extract_environ(
     env: Mapping[str, str],
-    propagator: TextMapPropagator,
+    propagator: DatadogPropagator,
     context: Context | None = None,
 ) -> Context:
     """Return `context`, an empty one by default, with what the environment carries.
@@ -71,20 +73,11 @@ def extract_environ(
         propagator: What to read.
         context: Base of the result.
     """
-    return propagator.extract(_Environment(env), context)
-
-
-class _Environment(Mapping[str, Any]):  # Any: the interface of a carrier
-    """An environment seen as headers: only exactly normalised names exist in it."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-
-    def __getitem__(self, header: str) -> str:
-        return self._env[variable_name(header)]
-
-    def __iter__(self) -> Any:
-        return (name.lower().replace("_", "-") for name in self._env if name.isupper())
-
-    def __len__(self) -> int:
-        return len(self._env)
+    headers = {}
+    try:
+        for name, value in env.items():
+            if variable_name(name) == name:  # others are not of this convention
+                headers[name.lower().replace("_", "-")] = value
+    except Exception:  # noqa: BLE001 - a foreign mapping
+        _log.debug("An environment could not be read", exc_info=True)
+    return propagator.extract(headers, context)

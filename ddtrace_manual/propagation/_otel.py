@@ -5,10 +5,10 @@ Source: spec/propagation.md §14, §4.5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.context.context import Context
-from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator, default_getter, default_setter
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter, default_setter
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace import Span as OtelSpan
 
@@ -26,7 +26,7 @@ from ._settings import B3, B3_MULTI, BAGGAGE, TRACECONTEXT, PropagationSettings
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ._carriers import Carrier
+    from ._carriers import AnyGetter, AnySetter, Carrier
 
 __all__ = [
     "B3MultiPropagator",
@@ -136,7 +136,7 @@ class DatadogPropagator(TextMapPropagator):
         self,
         carrier: Carrier,
         context: Context | None = None,
-        getter: Getter[Any] | None = default_getter,  # Any: getters of every carrier
+        getter: AnyGetter | None = default_getter,
     ) -> Context:
         """Return `context`, an empty one by default, with what the carrier holds.
 
@@ -174,7 +174,7 @@ class DatadogPropagator(TextMapPropagator):
         self,
         carrier: Carrier,
         context: Context | None = None,
-        setter: Setter[Any] | None = default_setter,  # Any: setters of every carrier
+        setter: AnySetter | None = default_setter,
     ) -> None:
         """Write the current span and the baggage of `context`, by default the current one, into the carrier.
 

@@ -144,6 +144,18 @@ def test_reads_through_a_getter(carrier, getter, found):
     assert CarrierReader(NAMES, "ot-baggage-").read(carrier, getter) == found
 
 
+def test_plain_functions_stand_in_for_getters_and_setters():
+    """A function of carrier and name reads, one of carrier, name and value writes."""
+    carrier = {"META traceparent": b"a", "META tracestate": ["x=1", "y=2"]}
+    assert READER.read(carrier, lambda where, name: where.get("META " + name)) == {
+        "traceparent": "a",
+        "tracestate": "x=1,y=2",
+    }
+    written: list[tuple[str, str]] = []
+    write_headers(written, {"b3": "1"}, (), lambda where, name, value: where.append((name, value)))
+    assert written == [("b3", "1")]
+
+
 HEADERS = {"traceparent": "new", "baggage": "a=b"}
 FIELDS = {"traceparent", "tracestate", "baggage"}
 

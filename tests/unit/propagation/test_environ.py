@@ -52,7 +52,7 @@ def test_a_child_process_continues_the_trace():
 
 def test_only_normalised_names_are_read():
     """`traceparent` in lower case, or the header's own spelling, is no variable of this convention."""
-    env = {"traceparent": f"00-{1:032x}-{2:016x}-01", "x-datadog-trace-id": "1", "HTTP_TRACEPARENT": "x"}
+    env = {"traceparent": f"00-{1:032x}-{2:016x}-01", "x-datadog-trace-id": "1", "HTTP_TRACEPARENT": "x", "A.B": "c"}
     assert dict(extract_environ(env, PROPAGATOR)) == {}
 
 
@@ -63,15 +63,19 @@ def test_no_context_changes_nothing():
     assert env == {"TRACEPARENT": "kept"}
 
 
-def test_an_environment_that_cannot_be_written_is_left_alone():
-    """Writing never raises."""
+def test_an_environment_that_cannot_be_used_is_left_alone():
+    """Neither writing nor reading raises."""
 
     class ReadOnly(dict):
         def __setitem__(self, key, value):
+            raise TypeError
+
+        def items(self):
             raise TypeError
 
     env = ReadOnly(PATH="x")
     remote = PROPAGATOR.extract(HEADERS)
     assert isinstance(trace.get_current_span(remote), RemoteSpan)
     inject_environ(env, PROPAGATOR, remote)
-    assert env == {"PATH": "x"}
+    assert list(env) == ["PATH"]
+    assert dict(extract_environ(env, PROPAGATOR)) == {}
