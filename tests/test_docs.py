@@ -1,6 +1,7 @@
 """What the documentation says holds: links lead somewhere, code compiles, examples run, named things exist."""
 
 import ast
+import doctest
 import http.server
 import os
 import re
@@ -60,8 +61,8 @@ def test_links_inside_the_project_lead_somewhere(page):
 def test_python_code_compiles_and_names_what_exists(page):
     """Every Python block is valid, and everything it takes from `dd` is public."""
     for code in code_blocks(page, "python"):
-        if "--8<--" in code:
-            continue  # included from examples/, which run
+        if "--8<--" in code or code.startswith(">>>"):
+            continue  # included from examples/, which run; a doctest, which runs below
         source = code.replace("    ...\n", "    pass\n")
         compile(source, name_of(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         tree = ast.parse(source)
@@ -71,6 +72,16 @@ def test_python_code_compiles_and_names_what_exists(page):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dd"
         }
         assert not used - set(ddtrace_manual.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_doctests_hold(page):
+    """Every block that shows a session with the interpreter gives what it shows."""
+    sessions = [code for language in ("python", "pycon") for code in code_blocks(page, language) if ">>> " in code]
+    for number, code in enumerate(sessions):
+        shown = doctest.DocTestParser().get_doctest(code, {}, f"{name_of(page)}[{number}]", name_of(page), 0)
+        result = doctest.DocTestRunner(verbose=False).run(shown)
+        assert result.failed == 0
 
 
 def test_mentioned_make_targets_exist():
