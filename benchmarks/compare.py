@@ -73,7 +73,7 @@ WORKLOADS = {
         goals={"app_us": (0.25, 0.10), "cpu_us": (0.40, 0.10)},
     ),
     "ten-span-otel": Workload(
-        "the same through the OpenTelemetry API",
+        "ten spans through the OpenTelemetry API",
         function="ten_span_otel_api",
         goals={"app_us": (0.30, 0.15), "cpu_us": (0.45, 0.15)},
     ),
@@ -86,14 +86,18 @@ WORKLOADS = {
         },
     ),
     "traced": Workload(
-        "decorated function that does nothing, inside a span",
+        "decorated no-op function, inside a span",
         function="traced_nested",
         spans_each=100,
         batch=19,
         goals={"app_us": (0.30, None)},
     ),
     "traced-root": Workload(
-        "the same, each call a trace", function="traced_root", spans_each=1, batch=1900, goals={"app_us": (0.30, None)}
+        "decorated no-op function, each call a trace",
+        function="traced_root",
+        spans_each=1,
+        batch=1900,
+        goals={"app_us": (0.30, None)},
     ),
     "event-exception": Workload(
         "span with an event and an exception", function="event_and_exception", spans_each=1, batch=1900
@@ -130,7 +134,11 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(LIBRARIES), help="measure only this library")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--markdown", action="store_true", help="measure nothing: print the last ratios for a page")
     args = parser.parse_args()
+    if args.markdown:
+        print_markdown(json.loads(args.output.read_text(encoding="utf-8")))
+        return 0
     unknown = sorted(set(args.workloads) - set(WORKLOADS))
     if unknown:
         parser.error(f"no such workload: {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
@@ -276,6 +284,17 @@ def print_table(report: dict[str, Any]) -> None:
                 for library in LIBRARIES
             ]
             print(layout.format("  delivered", *cells, "", ""))
+
+
+def print_markdown(report: dict[str, Any]) -> None:
+    """Print the ratios as a table for the README and the performance page."""
+    versions = report["versions"]
+    print(f"| {report['machine']} | ddtrace {versions['ddtrace_peer']} | OpenTelemetry SDK {versions['otel_peer']} |")
+    print("|---|---|---|")
+    for workload in report["workloads"].values():
+        for metric, found in workload["ratios"].items():
+            what = METRICS[metric].split(",")[0]
+            print(f"| {workload['title']}: {what} | {found['ddtrace_peer']:.2f} | {found['otel_peer']:.2f} |")
 
 
 def format_spread(value: dict[str, Any] | None) -> str:
