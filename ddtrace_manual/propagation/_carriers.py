@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from email.message import Message
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.propagators.textmap import Getter, Setter, default_getter, default_setter
 
@@ -176,8 +176,7 @@ def _pairs(carrier: Carrier) -> Iterator[tuple[Any, Any]]:
     if carrier is None or isinstance(carrier, (str, bytes)):
         return
     items = getattr(carrier, "items", None)
-    pairs: Iterable[Any] = items() if callable(items) else carrier  # Any: whatever comes
-    for pair in pairs:
+    for pair in cast("Iterable[Any]", items() if callable(items) else carrier):  # Any: whatever comes
         if isinstance(pair, (tuple, list)) and len(pair) == _PAIR and isinstance(pair[0], (str, bytes)):
             yield pair[0], pair[1]
 

@@ -126,7 +126,10 @@ class Propagator:
 
     def _extractor(self, style: str) -> _Extractor:
         if style == DATADOG:
-            return partial(_datadog.extract, tags_max_length=self.settings.tags_max_length)
+            limit = self.settings.tags_max_length
+            return (
+                _datadog.extract if limit == _datadog.MAX_LENGTH else partial(_datadog.extract, tags_max_length=limit)
+            )
         functions: Mapping[str, _Extractor] = {
             TRACECONTEXT: _tracecontext.extract,
             B3: _b3.extract_single,
@@ -136,7 +139,9 @@ class Propagator:
 
     def _injector(self, style: str) -> _Injector:
         if style == DATADOG:
-            return partial(_datadog.inject, tags_max_length=self.settings.tags_max_length)
+            limit = self.settings.tags_max_length
+            # The default needs no wrapper, which costs as much as a header.
+            return _datadog.inject if limit == _datadog.MAX_LENGTH else partial(_datadog.inject, tags_max_length=limit)
         functions: Mapping[str, _Injector] = {
             TRACECONTEXT: _tracecontext.inject,
             B3: _b3.inject_single,

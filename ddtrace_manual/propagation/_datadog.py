@@ -38,6 +38,9 @@ PRIORITY: Final = "x-datadog-sampling-priority"
 ORIGIN: Final = "x-datadog-origin"
 TAGS: Final = "x-datadog-tags"
 
+MAX_LENGTH: Final = 512
+"""Default of the longest tag header, in characters."""
+
 FIELDS: Final = (TRACE_ID, ORIGIN, PARENT_ID, PRIORITY, TAGS)
 
 _NAMELESS = _tags.PROPAGATED_PREFIX
@@ -45,7 +48,7 @@ _OBSOLETE = "_dd.p.upstream_services"
 _FEW, _SHORT = 4, 128  # what is small enough to be remembered
 
 
-def extract(headers: Mapping[str, str], *, tags_max_length: int = 512) -> RemoteContext | None:
+def extract(headers: Mapping[str, str], *, tags_max_length: int = MAX_LENGTH) -> RemoteContext | None:
     """Return the context of the headers, or `None` without a valid trace id.
 
     Args:
@@ -140,7 +143,7 @@ def inject(
     headers: MutableMapping[str, str],
     *,
     tags: Mapping[str, str] | None = None,
-    tags_max_length: int = 512,
+    tags_max_length: int = MAX_LENGTH,
 ) -> None:
     """Write the headers of a span; an error of the tags is noted in `state.propagation_error`.
 

@@ -43,7 +43,7 @@ TRACESTATE: Final = "tracestate"
 FIELDS: Final = (TRACEPARENT, TRACESTATE)
 
 _TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^,]+)?")
-_FLAGS = re.compile("[0-9a-f]{2}")
+_FLAGS = frozenset(f"{flags:02x}" for flags in range(256))
 _USUAL_LENGTH = len("00-") + 32 + len("-") + 16 + len("-01")
 _RUM = "rum"
 _DEFAULT_DECISION = f"-{MECHANISM_DEFAULT}"
@@ -85,9 +85,9 @@ def complete_same_span(primary: RemoteContext, headers: Mapping[str, str]) -> bo
     cheaper than parsing, and of the tracestate only the other vendors matter then (§11.2 item 2).
     """
     text = headers.get(TRACEPARENT)
-    if text is None or len(text) != _USUAL_LENGTH or _FLAGS.fullmatch(text, _USUAL_LENGTH - 2) is None:
+    if text is None or len(text) != _USUAL_LENGTH or not primary.span_id:
         return False
-    if not text.startswith(f"00-{primary.trace_id:032x}-{primary.span_id:016x}-") or not primary.span_id:
+    if text[:-2] != f"00-{primary.trace_id:032x}-{primary.span_id:016x}-" or text[-2:] not in _FLAGS:
         return False
     tracestate = headers.get(TRACESTATE)
     listed = parse_list(tracestate) if tracestate else None

@@ -113,10 +113,10 @@ def _parse_usual(text: str) -> MemberList | None:
     if not text.startswith("dd="):
         return None
     head, _, tail = text.partition(",ot=")
-    dd = head[3:].rstrip(BLANKS)
-    if not dd or "," in dd or "," in tail:
+    dd = head[3:]
+    if not dd or "," in dd or "," in tail or text[-1] == " " or dd[-1] == " ":
         return None
-    return MemberList((), dd, _probability.parse_items(tail.rstrip(BLANKS)) if tail else None)
+    return MemberList((), dd, _probability.parse_items(tail) if tail else None)
 
 
 def _limit(others: Mapping[str, str], reserved: int) -> Members:
