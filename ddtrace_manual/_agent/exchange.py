@@ -219,7 +219,7 @@ def _causes(exc: BaseException, outer: BaseException | None) -> list[BaseExcepti
     current: BaseException | None = exc
     while current is not None and current is not outer and current not in chain:
         chain.append(current)
-        current = current.__cause__ or current.__context__
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return chain
 
 

@@ -29,13 +29,16 @@ class Server:
     """Answers each request with the next entry of `answers`, then with 200.
 
     An answer is bytes, sent before the connection is closed, or a function of the connection.
-    `requests` are the requests received; `connections` counts connections.
+    `requests` are the requests received; `connections` counts connections, `closed` is released for each that ended,
+    `arrived` for each request.
     """
 
     def __init__(self, listener):
         self.answers = []
         self.requests = []
         self.connections = 0
+        self.closed = threading.Semaphore(0)
+        self.arrived = threading.Semaphore(0)
         self.keep_open = False
         self.stopping = threading.Event()
         self._listener = listener
@@ -72,6 +75,10 @@ class Server:
             thread.start()
 
     def _serve(self, connection):
+        self._talk(connection)
+        self.closed.release()
+
+    def _talk(self, connection):
         with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
             while line := stream.readline():
                 method, path, _ = line.decode().split()
@@ -82,6 +89,7 @@ class Server:
                 body = stream.read(int(headers.get("content-length", 0)))
                 self.requests.append(Received(method, path, headers, body))
                 answer = self.answers.pop(0) if self.answers else OK
+                self.arrived.release()
                 if callable(answer):
                     answer(connection)
                     return
