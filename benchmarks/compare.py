@@ -85,6 +85,9 @@ WORKLOADS = {
             "DD_TRACE_STATS_COMPUTATION_ENABLED": "true",
         },
     ),
+    "ten-span-bare": Workload(
+        "ten spans, statistics off everywhere", environ={"DD_TRACE_STATS_COMPUTATION_ENABLED": "false"}
+    ),
     "traced": Workload(
         "decorated no-op function, inside a span",
         function="traced_nested",
