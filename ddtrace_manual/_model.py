@@ -152,6 +152,9 @@ class SegmentRecord(PropagationState):
     """`_dd.agent_psr`, on the local root."""
     limit_rate: float | None = None
     """`_dd.limit_psr`, on the local root."""
+    extra_bytes: int = 0
+    """Roughly the bytes that values of finished and open spans take beyond what every span is charged; see
+    `spec/trace-export.md` §2. Kept while values are set, so that nothing has to be measured at the end."""
     sent_spans: int = 0
     """Spans of this segment already handed to the exporter, in earlier chunks."""
 

@@ -116,16 +116,15 @@ def apply(span: EngineSpan, options: Mapping[str, Any], current: Context) -> Non
 
 
 def _set_resource(span: EngineSpan, value: str) -> None:
-    span.values[_tags.RESOURCE_NAME] = value
+    span.set_attribute(_tags.RESOURCE_NAME, value)
 
 
 def _set_service(span: EngineSpan, value: str) -> None:
-    span.values[_tags.SERVICE_NAME] = value
-    span.values[_tags.SERVICE_SOURCE] = "m"
+    span.service = value
 
 
 def _set_type(span: EngineSpan, value: str) -> None:
-    span.values[_tags.SPAN_TYPE] = value
+    span.set_attribute(_tags.SPAN_TYPE, value)
 
 
 def _set_kind(span: EngineSpan, value: object) -> None:
@@ -145,7 +144,7 @@ def _set_links(span: EngineSpan, value: Iterable[object]) -> None:
 
 def _set_measured(span: EngineSpan, value: object) -> None:
     if value:
-        span.values[_tags.MEASURED] = 1
+        span.set_attribute(_tags.MEASURED, 1)
 
 
 def _set_start(span: EngineSpan, value: int) -> None:

@@ -1,10 +1,13 @@
 """Finished chunks on their way from the application's threads to the worker; bounded by bytes.
 
-    put() → waiting chunks → take() → worker → released when delivered or lost
+    put() → waiting chunks → next() → worker → released when delivered or lost
 
 One budget covers everything that was accepted and is not yet delivered: chunks waiting here, being
 encoded, and encoded ones kept while the Agent is away. A chunk that does not fit is dropped, the
 newest one, because those before it are already on their way.
+
+The worker takes no lock here. A signal handler may interrupt `put` at any point and then wait for the
+worker; had the worker to wait for the interrupted frame in turn, neither would ever go on.
 
 Source: spec/trace-export.md §2.
 """
@@ -12,6 +15,7 @@ Source: spec/trace-export.md §2.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,9 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "ChunkQueue", "estimate_bytes"]
 
-_SPAN_BYTES = 400
-_VALUE_BYTES = 64
-_EVENT_BYTES = 200
+_SPAN_BYTES = 500
+_NUMBER_BYTES = 8
 
 
 class Chunk(NamedTuple):
@@ -37,36 +40,16 @@ class Chunk(NamedTuple):
     """Estimated size; see `estimate_bytes`."""
 
 
-def estimate_bytes(spans: Sequence[SpanRecord]) -> int:
-    """Return roughly how many bytes these spans take, in memory and encoded.
+def estimate_bytes(segment: SegmentRecord, spans: Sequence[SpanRecord]) -> int:
+    """Return roughly how many bytes these spans take, in memory and encoded; takes the segment's extra bytes.
 
-    400 a span, 64 an attribute, 200 an event or link with its attributes, and the length of long strings.
+    500 a span, which covers eight short attributes; whatever is beyond that was added up by the span
+    while it was set, because looking at every value here would cost more than the rest of the queue
+    (bench: ten-span).
     """
-    size = _SPAN_BYTES * len(spans)
-    for span in spans:
-        values = span.values
-        if values:
-            size += _VALUE_BYTES * len(values)
-            for value in values.values():
-                # Numbers are covered by the constant; only text and containers can be large (bench: ten-span).
-                cls = value.__class__
-                if cls is str:
-                    size += len(value)
-                elif cls is not int and cls is not float and cls is not bool:
-                    size += _size_of(value)
-        for record in (*(span.event_records or ()), *(span.link_records or ())):
-            size += _EVENT_BYTES + sum(_size_of(value) for value in (record.attributes or {}).values())
-    return size
-
-
-def _size_of(value: object) -> int:
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_VALUE_BYTES + _size_of(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return sum(_VALUE_BYTES + _size_of(item) for item in value)
-    return 8
+    extra_bytes = segment.extra_bytes
+    segment.extra_bytes = 0
+    return _SPAN_BYTES * len(spans) + extra_bytes
 
 
 class ChunkQueue:
@@ -81,75 +64,88 @@ class ChunkQueue:
 
     def __init__(self, *, max_bytes: int, wake_bytes: int, wake: Callable[[bool], None], counters: Counters) -> None:
         self.max_bytes = max_bytes
-        self.used_bytes = 0
         self.is_closed = False
         self._wake_bytes = wake_bytes
         self._wake = wake
         self._counters = counters
-        self._waiting: list[Chunk] = []
-        self._waiting_bytes = 0
-        self._lock = threading.Lock()  # guards everything above but the settings, and the accepted counts
+        self._waiting: deque[Chunk] = deque()
+        self._successor: ChunkQueue | None = None
+        # Reentrant: a finalizer or signal handler that runs inside of `put` may end a span itself.
+        self._lock = threading.RLock()  # guards what only `put`, `close` and `forward_to` change
+        self._accepted_bytes = 0
+        self._released_bytes = 0  # changed by the worker only
+        self._taken_bytes = 0  # likewise
+        self._woken_at_bytes = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of the budget is taken."""
+        return self._accepted_bytes - self._released_bytes
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def put(self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool) -> bool:
         """Accept a chunk, or drop it when the budget has no room; return whether it was accepted.
 
         A chunk larger than the whole budget is accepted while nothing else is held.
         """
-        size = estimate_bytes(spans)
-        chunk = Chunk(segment, spans, partial, size)
+        size = estimate_bytes(segment, spans)
         with self._lock:
-            accepted = not self.is_closed and (self.used_bytes + size <= self.max_bytes or not self.used_bytes)
-            if accepted:
-                is_first = not self._waiting
-                was_below = self._waiting_bytes < self._wake_bytes
-                self._waiting.append(chunk)
-                self.used_bytes += size
-                self._waiting_bytes += size
-                passed = was_below and self._waiting_bytes >= self._wake_bytes
+            successor = self._successor
+            if successor is None:
+                used = self._accepted_bytes - self._released_bytes
+                if self.is_closed or (used and used + size > self.max_bytes):
+                    self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=len(spans))
+                    return False
+                self._accepted_bytes += size
                 self._counters.accepted_spans += len(spans)
                 self._counters.accepted_chunks += 1
-        if not accepted:
-            self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=len(spans))
-            return False
-        if is_first or passed:
-            self._wake(passed)
+                is_first = not self._waiting
+                self._waiting.append(Chunk(segment, spans, partial, size))
+                # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
+                waited_from = max(self._woken_at_bytes, self._taken_bytes)
+                is_early = self._accepted_bytes - waited_from >= self._wake_bytes
+                if is_early:
+                    self._woken_at_bytes = self._accepted_bytes
+        if successor is not None:
+            return successor.put(segment, spans, partial=partial)
+        if is_first or is_early:
+            self._wake(is_early)
         return True
 
-    def take(self) -> list[Chunk]:
-        """Return all waiting chunks, oldest first. Their bytes stay in the budget until released."""
-        with self._lock:
-            taken, self._waiting = self._waiting, []
-            self._waiting_bytes = 0
-            return taken
+    def next(self) -> Chunk | None:
+        """Take the oldest waiting chunk. Its bytes stay in the budget until released. Worker only."""
+        try:
+            chunk = self._waiting.popleft()
+        except IndexError:
+            return None
+        self._taken_bytes += chunk.size_bytes
+        return chunk
 
     def release(self, size_bytes: int) -> None:
-        """Give bytes of delivered or lost chunks back to the budget."""
-        with self._lock:
-            self.used_bytes -= size_bytes
+        """Give bytes of delivered or lost chunks back to the budget; negative to take some. Worker only."""
+        self._released_bytes += size_bytes
 
-    def charge(self, size_bytes: int) -> None:
-        """Take bytes from the budget for chunks that come from elsewhere."""
-        self.release(-size_bytes)
+    def adopt(self, other: ChunkQueue) -> None:
+        """Take over what waits in another queue, which no worker serves any more; in front of what waits here.
 
-    def take_over(self, other: ChunkQueue) -> None:
-        """Accept what waits in another queue, whose chunks were counted as accepted there."""
-        for chunk in other.take():
+        These chunks were accepted before: the budget may be exceeded by them. Worker only.
+        """
+        adopted = []
+        while (chunk := other.next()) is not None:
             other.release(chunk.size_bytes)
-            if self.put(chunk.segment, chunk.spans, partial=chunk.partial):
-                self._counters.accepted_spans -= len(chunk.spans)
-                self._counters.accepted_chunks -= 1
+            self.release(-chunk.size_bytes)
+            self._taken_bytes -= chunk.size_bytes
+            adopted.append(chunk)
+        self._waiting.extendleft(reversed(adopted))
+
+    def forward_to(self, successor: ChunkQueue) -> None:
+        """Hand chunks that come from now on to another queue."""
+        with self._lock:
+            self._successor = successor
 
     def close(self) -> None:
         """Refuse chunks from now on."""
         with self._lock:
             self.is_closed = True
-
-    def accepted_chunks(self) -> int:
-        """Return how many chunks were accepted so far."""
-        with self._lock:
-            return self._counters.accepted_chunks
-
-    def waiting_spans(self) -> int:
-        """Return how many spans wait to be taken."""
-        with self._lock:
-            return sum(len(chunk.spans) for chunk in self._waiting)

@@ -23,6 +23,7 @@ from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord
 from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
 from ddtrace_manual._tags import SERVICE_NAME
 
+from .limited import LimitedSpan
 from .segment import Segment
 from .span import Span
 
@@ -131,9 +132,7 @@ class Engine:
         self.processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None
         self.created = 0
         self.dead = False
-        self._lock = threading.Lock()  # guards `created` and the counts and finished spans of all segments
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        self._lock = threading.Lock()  # guards the handing over of finished spans of all segments
         self._decision_lock = threading.RLock()  # guards the sampling fields of all segments
         self.set_ids(ids or IdSource(clock=clock))
         self.reconfigure(
@@ -174,6 +173,7 @@ class Engine:
         context: Context,
         scope: InstrumentationScope | None = None,
         operation_name: str | None = None,
+        values: dict[str, Any] | None = None,  # Any: values of every type
     ) -> Span:
         """Start a span under the current span of `context`, or a new local trace.
 
@@ -184,6 +184,7 @@ class Engine:
             context: Where the parent is looked up.
             scope: Instrumentation scope; `None` is the facade's.
             operation_name: Set for spans of the facade: then the service of a local parent is taken over.
+            values: Attributes in the form they are kept; the span takes the dictionary over.
         """
         parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         span_class = self.span_class
@@ -193,9 +194,9 @@ class Engine:
             span.local_parent = parent
             span.parent_id = parent.span_id
             span.segment = segment
-            span.values = {}
+            span.values = {} if values is None else values
         else:
-            span = self._start_rare(context, parent)
+            span = self._start_rare(context, parent, values)
             segment = span.segment
         span.otel_name = name
         if scope is not None:
@@ -203,25 +204,25 @@ class Engine:
         if operation_name is not None:
             span.operation_name = operation_name
             parent = span.local_parent
-            if parent is not None and SERVICE_NAME in parent.values:
+            if parent is not None and SERVICE_NAME in parent.values and SERVICE_NAME not in span.values:
                 span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
         span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
-        self.acquire()
-        segment.open_spans += 1
-        self.created += 1
-        self.release()
+        segment.open.add(span)
+        self.created += 1  # a statistic: no lock, though an interpreter without GIL may miss some
         return span
 
-    def _start_rare(self, context: Context, parent: object) -> Span:
+    def _start_rare(
+        self, context: Context, parent: object, values: dict[str, Any] | None
+    ) -> Span:  # Any: values of every type
         """Make a span that is a local root, or whose parent is ended, foreign or of another process."""
         span = _new(self.span_class)
-        span.values = {}
+        span.values = {} if values is None else values
         if isinstance(parent, Span):
             if CLOSED_KEY in context:
                 outer = skip_closed(context)
                 if outer.get(SPAN_KEY) is not parent:
-                    return self._start_rare(outer, outer.get(SPAN_KEY))
+                    return self._start_rare(outer, outer.get(SPAN_KEY), values)
             span.parent_id = parent.span_id
             if parent.segment.engine is self:
                 span.local_parent = parent
@@ -240,7 +241,7 @@ class Engine:
         if span.segment.local_root is None:
             span.segment.local_root = span
         if BAGGAGE_KEY in context and self.hooks.baggage_tags is not None:
-            span.values.update(self.hooks.baggage_tags(context))
+            span.values = {**self.hooks.baggage_tags(context), **span.values}
         return span
 
     def _remote_parent(self, context: Context, parent: object) -> RemoteContext | None:
@@ -356,11 +357,13 @@ class Engine:
 
     def end_with_processor(self, span: Span, end_time: int) -> None:
         """End a span that additional processors want to see."""
-        with self._lock:
-            if span.end_ns is not None:
-                span._refuse("Calling end() on an ended span.")
-                return
-            span.end_ns = end_time
+        segment = span.segment
+        try:
+            segment.open.remove(span)
+        except KeyError:
+            span._refuse("Calling end() on an ended span.")
+            return
+        span.end_ns = end_time
         processor = self.processor
         if processor is not None:
             try:
@@ -368,22 +371,20 @@ class Engine:
                 processor.on_end(span._readable_span())
             except Exception:
                 _logger.exception("A span processor failed in on_end.")
-        segment = span.segment
-        self.acquire()
         segment.finished.append(span)
-        segment.open_spans -= 1
-        if segment.open_spans and len(segment.finished) < self.partial_flush_min_spans:
-            self.release()
-            return
         self.flush_segment(segment)
 
     def flush_segment(self, segment: Segment) -> None:
-        """Hand the finished spans of a segment to the exporter. Called with the lock held; releases it."""
-        spans = segment.finished
-        segment.finished = []
-        is_partial = segment.open_spans > 0
-        segment.sent_spans += len(spans)
-        self.release()
+        """Hand the finished spans of a segment to the exporter when it is complete or has enough of them."""
+        with self._lock:
+            finished = segment.finished
+            count = len(finished)
+            is_partial = bool(segment.open)
+            if not count or (is_partial and count < self.partial_flush_min_spans):
+                return
+            spans = finished[:count]
+            del finished[:count]
+            segment.sent_spans += count
         self.export(segment, spans, partial=is_partial)
 
     # -- fork ----------------------------------------------------------------------------------------
@@ -392,8 +393,6 @@ class Engine:
         """Cut off an engine inherited from the parent process: its spans end without effect."""
         self.dead = True
         self._lock = threading.Lock()
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
         self._decision_lock = threading.RLock()
         self.export = _ignore_chunk
         self.processor = None
@@ -404,5 +403,4 @@ def _span_class(limits: SpanLimitValues) -> type[Span]:
     if limits == SpanLimitValues():
         return Span
     fields = {name: getattr(limits, name) for name in SpanLimitValues.__slots__}
-    fields["plain_limits"] = limits.max_values == 128 and limits.max_value_length is None  # noqa: PLR2004 - see Span.set_attribute
-    return type("Span", (Span,), fields)
+    return type("Span", (LimitedSpan,), fields)

@@ -1,8 +1,14 @@
-"""One local trace: how many of its spans are open, which are finished, what was decided.
+"""One local trace: which of its spans are open, which are finished, what was decided.
 
-Invariant: `open_spans` counts the spans that were started here and not ended. When it reaches 0 the
+Invariant: `open` holds the spans that were started here and not ended. When it becomes empty the
 finished spans form a chunk; a child started later from an ended span opens the segment again, with
 the same decision, and makes a later chunk.
+
+Threads: a span enters `open` when it starts and leaves it when it ends; leaving is the claim that
+makes one of two concurrent ends win. Then it is appended to `finished`. Each of these steps is atomic
+by itself, so starting and ending take no lock. Handing over is done under the engine's lock: it takes
+what is in `finished` and leaves the list object in place, so that nobody can append to a list that
+was given away. If two last spans end in the same instant they may leave as two chunks; none is lost.
 
 Memory: finished spans of a segment with open spans stay here, at most `partial_flush_min_spans` of
 them; with partial flushing off there is no bound.
@@ -24,7 +30,7 @@ __all__ = ["Segment"]
 
 
 class Segment(SegmentRecord):
-    """A segment of the engine; `open_spans` and `finished` are guarded by the engine's lock."""
+    """A segment of the engine."""
 
     def __init__(self, engine: Engine, trace_id: int) -> None:
         self.engine = engine
@@ -32,7 +38,7 @@ class Segment(SegmentRecord):
         # Times of a segment are monotonic readings plus this offset, so that a jump of the wall
         # clock cannot make a span negative or hours long.
         self.clock_offset_ns = engine.wall_ns() - engine.monotonic_ns()
-        self.open_spans = 0
+        self.open: set[Span] = set()
         self.finished: list[Span] = []
 
     def inherit(self, remote: RemoteContext) -> None:
@@ -53,6 +59,6 @@ class Segment(SegmentRecord):
 
     def __repr__(self) -> str:
         return (
-            f"Segment(trace_id={self.trace_id:032x}, open={self.open_spans}, finished={len(self.finished)}, "
+            f"Segment(trace_id={self.trace_id:032x}, open={len(self.open)}, finished={len(self.finished)}, "
             f"priority={self.priority}, decided={self.decided})"
         )

@@ -25,7 +25,7 @@ from ddtrace_manual import _errors, _tags, _types
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
 
 from . import readable
-from .values import clean_items, clean_value
+from .values import clean_items, clean_value, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,8 @@ __all__ = ["Span"]
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
 _MARK = "_ddtrace_manual_span_id"
+_UNCHARGED_CHARS = 64
+"""What the queue charges for every span covers attributes of so many characters."""
 _DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
 
 
@@ -63,9 +65,9 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     max_event_attributes: int | None = 128
     max_link_attributes: int | None = 128
     max_attribute_length: int | None = None
-    plain_limits = True
-    """Attributes need no cutting and at most 128 are kept."""
     max_frames = 30
+    uncharged_values = 8
+    """What the queue charges for every span covers so many short attributes. 0 sends all to `_set_value`."""
 
     dropped_values = 0
     dropped_event_records = 0
@@ -95,11 +97,13 @@ class Span(SpanRecord, _types.Span, SDKSpan):
             return
         cls = value.__class__
         values = self.values
-        # Ordinary values go straight into the dict (bench: ten-span).
-        if self.plain_limits and (cls is str or cls is int or cls is bool or cls is float) and len(values) < 128:  # noqa: PLR2004
+        # Short ordinary values go straight into the dict (bench: ten-span).
+        if len(values) < self.uncharged_values and (
+            (cls is str and len(value) <= _UNCHARGED_CHARS) or cls is int or cls is bool or cls is float
+        ):
             values[key] = value
         else:
-            self._set_bounded(key, value)
+            self._set_value(key, value)
 
     set_tag = set_attribute
 
@@ -137,6 +141,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
             return
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
+        segment.extra_bytes += size_of(kept)
         time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns if timestamp is None else timestamp
         self._append_event(EventRecord(name, time_ns, kept, dropped))
 
@@ -159,6 +164,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
+        self.segment.extra_bytes += size_of(link.attributes)
         links = self.link_records
         if links is None:
             links = self.link_records = []
@@ -340,19 +346,17 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
             return
-        # acquire/release instead of `with`: half the cost, and nothing in between can raise (bench: ten-span).
-        engine.acquire()
-        if self.end_ns is not None:
-            engine.release()
+        # Each step is atomic by itself; see segment.py for why no lock is needed (bench: ten-span).
+        try:
+            segment.open.remove(self)
+        except KeyError:
             self._refuse("Calling end() on an ended span.")
             return
         self.end_ns = end_time
-        segment.finished.append(self)
-        segment.open_spans -= 1
-        if segment.open_spans and len(segment.finished) < engine.partial_flush_min_spans:
-            engine.release()
-            return
-        engine.flush_segment(segment)  # releases the lock
+        finished = segment.finished
+        finished.append(self)
+        if not segment.open or len(finished) >= engine.partial_flush_min_spans:
+            engine.flush_segment(segment)
 
     def _refuse(self, message: str) -> None:
         _logger.debug("%s (%r)", message, self.otel_name)
@@ -503,23 +507,24 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     def _set_odd_key(self, key: object, value: object) -> None:
         if isinstance(key, str) and key:
-            self._set_bounded(str.__str__(key), value)
+            self._set_value(str.__str__(key), value)
             return
         self.dropped_values += 1
         _logger.debug("Dropped an attribute whose key %r is no string or empty.", type(key))
 
-    def _set_bounded(self, key: str, value: object) -> None:
+    def _set_value(self, key: str, value: Any) -> None:  # Any: values of every type
+        """Set a value that is no short scalar, or one beyond those the queue charges for anyway."""
         values = self.values
-        cleaned = clean_value(value, self.max_value_length)
-        limit = self.max_values
-        if limit == 0:
-            self.dropped_values += 1
-            return
-        values.pop(key, None)
-        if limit is not None and len(values) >= limit:
-            values.pop(next(iter(values), ""), None)
-            self.dropped_values += 1
+        cls = value.__class__
+        cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
+        if key not in values and len(values) >= 128:  # noqa: PLR2004 - max_values; others use LimitedSpan
+            self._drop_oldest()
         values[key] = cleaned
+        self.segment.extra_bytes += size_of(cleaned)
+
+    def _drop_oldest(self) -> None:
+        self.values.pop(next(iter(self.values), ""), None)
+        self.dropped_values += 1
 
     def _obey(self, key: str, value: object) -> bool:
         """Act on `manual.keep` or `manual.drop`; `False`, "false", 0 and "0" are ignored (spec/sampling.md §9)."""

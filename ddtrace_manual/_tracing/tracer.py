@@ -16,7 +16,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._errors import safe_str
 
-from .values import clean_items
+from .values import clean_items, size_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -182,6 +182,7 @@ def apply_options(
     if attributes:
         kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
         span.values.update(kept)
+        span.segment.extra_bytes += size_of(kept)
         if not _DIRECTIVES.isdisjoint(span.values):
             for key in _DIRECTIVES & span.values.keys():
                 span.set_attribute(key, span.values.pop(key))

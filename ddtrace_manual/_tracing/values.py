@@ -25,7 +25,7 @@ from typing import Any
 
 from ddtrace_manual._errors import safe_str
 
-__all__ = ["clean_items", "clean_value"]
+__all__ = ["clean_items", "clean_value", "size_of"]
 
 _MAX_DEPTH = 16
 
@@ -85,3 +85,15 @@ def clean_items(
             del kept[key]
             dropped += 1
     return kept, dropped
+
+
+def size_of(value: Any) -> int:  # Any: see the table
+    """Return roughly the bytes a kept value takes: 64, and its length if it is text, or that of its items."""
+    cls = value.__class__
+    if cls is str or cls is bytes:
+        return 64 + len(value)
+    if cls is tuple:
+        return 64 + sum(map(size_of, value))
+    if cls is dict:
+        return 64 + sum(map(size_of, value)) + sum(map(size_of, value.values()))
+    return 64
