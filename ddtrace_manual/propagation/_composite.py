@@ -68,9 +68,6 @@ class Extraction(NamedTuple):
     """Value and metadata by key."""
 
 
-_NOTHING = Extraction(None, {})
-
-
 def _no_marker() -> str | None:
     return None
 
@@ -155,14 +152,14 @@ class Propagator:
         Source: spec/propagation.md §11.1.
         """
         if self._reader is None:
-            return _NOTHING
+            return Extraction(None, {})
         try:
             headers = self._reader.read(carrier, getter)
             remote = self._extract_trace(headers)
             return Extraction(remote, self._extract_baggage(headers, traced=remote is not None))
         except Exception:  # noqa: BLE001 - hostile input or a foreign carrier: no context
             _log.debug("Nothing could be extracted from a %s", type(carrier).__name__, exc_info=True)
-            return _NOTHING
+            return Extraction(None, {})
 
     def extract_remote(self, carrier: Carrier, getter: AnyGetter | None = None) -> RemoteContext | None:
         """Return the context of the carrier without its baggage."""
