@@ -34,7 +34,6 @@ __all__ = [
     "flatten_texts",
     "format_value",
     "http_status_of",
-    "map_key",
     "number_of",
     "text_of",
     "write_value",
@@ -51,6 +50,7 @@ HEADERS_PREFIX = "http.request.headers."
 HTTP_STATUS = "http.status_code"
 OTEL_HTTP_STATUS = "http.response.status_code"
 DATADOG_HTTP_STATUS = "datadog.http_status_code"
+_STATUS_KEYS = (DATADOG_HTTP_STATUS, OTEL_HTTP_STATUS, HTTP_STATUS)
 
 RENAMED: dict[str, str] = {
     "client.address": "http.client_ip",
@@ -86,21 +86,6 @@ _NUMBERS = (int, float)
 _DATADOG_TO_OTEL = {datadog: otel for otel, datadog in RENAMED.items()}
 
 _logger = get_logger("mapping")
-
-
-def map_key(key: str) -> str | None:
-    """Return the Datadog key of an attribute, or `None` when the attribute fills a field instead.
-
-    Source: spec/span-mapping.md §6.
-    """
-    renamed = RENAMED.get(key)
-    if renamed is not None:
-        return renamed
-    if key in RESERVED or key.startswith(DATADOG_PREFIX):
-        return None
-    if key.startswith(HEADER_PREFIX):
-        return HEADERS_PREFIX + key[len(HEADER_PREFIX) :]
-    return key
 
 
 def aliases_of(key: str) -> str | None:
@@ -156,6 +141,8 @@ def number_of(values: Mapping[str, Any], key: str) -> int | None:  # Any: attrib
     Source: spec/span-mapping.md §3 (`num`).
     """
     value: Any = values.get(key)  # Any: as above
+    if type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT:
+        return value
     if not _is_number(value):
         return None
     number: int | float = float.__pos__(value) if issubclass(type(value), float) else int.__pos__(value)
@@ -169,10 +156,11 @@ def http_status_of(values: Mapping[str, Any]) -> int:  # Any: attribute values a
 
     Source: spec/span-mapping.md §6.
     """
-    for key in (DATADOG_HTTP_STATUS, OTEL_HTTP_STATUS, HTTP_STATUS):
-        number = number_of(values, key)
-        if number is not None:
-            return number
+    for key in _STATUS_KEYS:
+        if key in values:
+            number = number_of(values, key)
+            if number is not None:
+                return number
     return 0
 
 
@@ -343,10 +331,9 @@ class Rules:
         if reserved:
             self._renamed.update(dict.fromkeys(RESERVED))
         self._prefixes = (DATADOG_PREFIX, HEADER_PREFIX) if rename else (DATADOG_PREFIX,)
+        self._rename = rename
         self.keys = frozenset(self._renamed) | SPECIAL
-        """Keys that need these rules; prefixes (`prefixes`) not included."""
-        self.prefixes = self._prefixes
-        self.renames = rename
+        """Keys that need these rules, besides those that start with `DATADOG_PREFIX` or `HEADER_PREFIX`."""
 
     def write(
         self,
@@ -358,11 +345,13 @@ class Rules:
         """Write all attributes; guarded keys only when not in `blocked`, to which they are added."""
         renamed = self._renamed
         for raw_key, value in values.items():
-            key: str | None = raw_key if type(raw_key) is str else format_value(raw_key)
-            if key in renamed:
-                key = renamed[key]
-            elif key.startswith(self._prefixes):  # type: ignore[union-attr] # a str until renamed
-                key = map_key(key)  # type: ignore[arg-type]
+            given = raw_key if type(raw_key) is str else format_value(raw_key)
+            if given in renamed:
+                key = renamed[given]
+            elif given.startswith(self._prefixes):
+                key = None if given.startswith(DATADOG_PREFIX) else HEADERS_PREFIX + given[len(HEADER_PREFIX) :]
+            else:
+                key = given
             if key is None:
                 continue
             if key in SPECIAL:
@@ -405,7 +394,7 @@ class Rules:
     ) -> None:
         if key in blocked:
             return
-        if key == HTTP_STATUS and self.renames and _is_number(value):
+        if key == HTTP_STATUS and self._rename and _is_number(value):
             if not _finite(value):  # 0 is no status
                 return
             value = format_value(value)

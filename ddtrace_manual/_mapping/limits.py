@@ -22,13 +22,10 @@ _MARK = "<truncated>..."
 
 def truncate_long_strings(dd_span: DDSpan) -> None:
     """Cut every over-long string of a span in place: names, tag keys and values, links, events."""
-    if len(dd_span["service"]) > MAX_STRING_CHARACTERS:
-        dd_span["service"] = _cut(dd_span["service"])
-    if len(dd_span["name"]) > MAX_STRING_CHARACTERS:
-        dd_span["name"] = _cut(dd_span["name"])
-    if len(dd_span["resource"]) > MAX_STRING_CHARACTERS:
-        dd_span["resource"] = _cut(dd_span["resource"])
-    if len(dd_span.get("type", "")) > MAX_STRING_CHARACTERS:
+    dd_span["service"] = _cut(dd_span["service"])
+    dd_span["name"] = _cut(dd_span["name"])
+    dd_span["resource"] = _cut(dd_span["resource"])
+    if "type" in dd_span:
         dd_span["type"] = _cut(dd_span["type"])
     dd_span["meta"] = {_cut(key): _cut(value) for key, value in dd_span["meta"].items()}
     dd_span["metrics"] = {_cut(key): value for key, value in dd_span["metrics"].items()}

@@ -20,9 +20,11 @@ from .attributes import RESERVED, format_value, text_of
 from .settings import DEFAULT_SERVICE, MappingSettings
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
     from ddtrace_manual._model import SpanRecord
 
-__all__ = ["KIND_NAMES", "STEERING", "Names"]
+__all__ = ["KIND_NAMES", "STEERING", "Names", "scope_fields"]
 
 KIND_NAMES = ("internal", "server", "client", "producer", "consumer")
 """Lower-case names of the kinds, by the number of `SpanKind`."""
@@ -106,6 +108,7 @@ _SQL_SYSTEMS = frozenset(
 _TYPED_SYSTEMS = frozenset({"cassandra", "redis", "memcached", "mongodb", "elasticsearch", "opensearch"})
 
 _Values = Mapping[str, Any]  # Any: attribute values are of any type
+_Texts = Mapping[str, str]
 _NO_VALUES: _Values = {}
 
 
@@ -131,90 +134,67 @@ class Names:
         """Tell whether reserved attributes fill fields; with OpenTelemetry semantics only on spans of the facade."""
         return not self._otel_semantics or span.operation_name is not None
 
-    def own_service(self, span: SpanRecord) -> str:
-        """Return the service that the span itself names, before service mapping; "" when it names none."""
-        values = span.values
-        if not values:
-            return _scope_text(span, tags.SERVICE_NAME)
-        own = text_of(values, "datadog.service")
-        if not own and self.is_reserved_active(span):
-            own = text_of(values, tags.SERVICE_NAME)
-        return own or _scope_text(span, tags.SERVICE_NAME)
+    def own_service(self, span: SpanRecord, of_scope: _Texts | None = None) -> str:
+        """Return the service that the span or its scope names, before service mapping; "" when they name none.
 
-    def service_name(self, span: SpanRecord) -> str:
+        Args:
+            span: Open or finished.
+            of_scope: `scope_fields` of its scope, when known (here and below).
+        """
+        values = span.values
+        own = ""
+        if values:
+            own = text_of(values, "datadog.service")
+            if not own and self.is_reserved_active(span):
+                own = text_of(values, tags.SERVICE_NAME)
+        return own or _of_scope(span, of_scope, tags.SERVICE_NAME)
+
+    def service_name(self, span: SpanRecord, of_scope: _Texts | None = None) -> str:
         """Return the service of a span (§4.1), service mapping applied."""
-        service = self.own_service(span) or self.configured_service
+        service = self.own_service(span, of_scope) or self.configured_service
         return self._service_mapping.get(service) or service
 
-    def operation_name(self, span: SpanRecord) -> str:
+    def operation_name(self, span: SpanRecord, of_scope: _Texts | None = None) -> str:
         """Return the Datadog operation name (§4.2)."""
         values = span.values or _NO_VALUES
         name = text_of(values, "datadog.name")
         if not name and self.is_reserved_active(span):
             name = text_of(values, tags.OPERATION_NAME)
-        name = name or _scope_text(span, tags.OPERATION_NAME)
+        name = name or _of_scope(span, of_scope, tags.OPERATION_NAME)
         return name or span.operation_name or _derive_operation_name(values, span.otel_kind)
 
-    def resource_name(self, span: SpanRecord) -> str:
+    def resource_name(self, span: SpanRecord, of_scope: _Texts | None = None) -> str:
         """Return the Datadog resource name (§4.3)."""
         values = span.values or _NO_VALUES
         name = text_of(values, "datadog.resource")
         if not name and self.is_reserved_active(span):
             name = text_of(values, tags.RESOURCE_NAME) or self._otel_resource.get(tags.RESOURCE_NAME, "")
-        name = name or _scope_text(span, tags.RESOURCE_NAME)
+        name = name or _of_scope(span, of_scope, tags.RESOURCE_NAME)
         if name:
             return name
         if span.operation_name is not None or self._resource_from_span_name:
             return span.otel_name
-        return self._derive_resource_name(values, span.otel_kind) or span.otel_name
+        return _derive_resource_name(self._with_resource(values), span.otel_kind) or span.otel_name
 
-    def span_type(self, span: SpanRecord) -> str:
+    def span_type(self, span: SpanRecord, of_scope: _Texts | None = None) -> str:
         """Return the Datadog type (§4.4); "" for a span of the facade without one."""
         values = span.values or _NO_VALUES
         given = text_of(values, "datadog.type")
         if not given and self.is_reserved_active(span):
-            given = self._resource_or_span(values, tags.SPAN_TYPE)
-        given = given or _scope_text(span, tags.SPAN_TYPE)
+            given = text_of(self._with_resource(values), tags.SPAN_TYPE)
+        given = given or _of_scope(span, of_scope, tags.SPAN_TYPE)
         if given or span.operation_name is not None:
             return given
         if span.otel_kind is _SERVER:
             return "web"
         if span.otel_kind is not _CLIENT:
             return "custom"
-        system = self._resource_or_span(values, "db.system.name", "db.system")
+        system = _first(self._with_resource(values), "db.system.name", "db.system")
         return _type_of_database(system.lower()) if system else "http"
 
-    def _derive_resource_name(self, values: _Values, kind: SpanKind) -> str:
-        """Rows 2-11 of §4.3; "" when none applies."""
-        find = self._resource_or_span
-        method = find(values, "http.request.method", "http.method")
-        if method:
-            method = "HTTP" if method == "_OTHER" else method
-            route = find(values, "http.route") if kind is _SERVER else ""
-            return f"{method} {route}" if route else method
-        operation = find(values, "messaging.operation.type", "messaging.operation")
-        if operation:
-            destination = find(values, "messaging.destination", "messaging.destination.name")
-            return f"{operation} {destination}" if destination else operation
-        method = find(values, "rpc.method")
-        if method:
-            service = find(values, "rpc.service")
-            return f"{method} {service}" if service else method
-        operation = find(values, "graphql.operation.type")
-        if operation:
-            name = find(values, "graphql.operation.name")
-            return f"{operation} {name}" if name else operation
-        if find(values, "db.system.name", "db.system"):
-            return find(values, "db.statement") or find(values, "db.query.text")
-        return ""
-
-    def _resource_or_span(self, values: _Values, *keys: str) -> str:
-        """Return the first non-empty text: for each key the OpenTelemetry resource, then the span (`res_span`)."""
-        for key in keys:
-            text = self._otel_resource.get(key) or text_of(values, key)
-            if text:
-                return text
-        return ""
+    def _with_resource(self, values: _Values) -> _Values:
+        """Return the attributes as `res_span` sees them: non-empty resource attributes hide those of the span."""
+        return {**values, **self._otel_resource} if self.resource_steers else values
 
 
 def _configured_service(settings: MappingSettings, resource_service: str) -> str:
@@ -225,20 +205,55 @@ def _configured_service(settings: MappingSettings, resource_service: str) -> str
     return settings.service or DEFAULT_SERVICE
 
 
-def _scope_text(span: SpanRecord, key: str) -> str:
-    """Return a reserved attribute of the instrumentation scope; "" when there is none (the rule)."""
-    scope = span.scope
+def scope_fields(scope: InstrumentationScope | None) -> dict[str, str]:
+    """Return the reserved attributes of an instrumentation scope that are not empty; there rarely are any."""
     attributes = None if scope is None else scope.attributes
-    return text_of(attributes, key) if attributes else ""
+    if not attributes:
+        return {}
+    texts = {key: text_of(attributes, key) for key in RESERVED}
+    return {key: text for key, text in texts.items() if text}
+
+
+def _of_scope(span: SpanRecord, of_scope: _Texts | None, key: str) -> str:
+    if of_scope is None:
+        of_scope = scope_fields(span.scope)
+    return of_scope.get(key, "")
 
 
 def _first(values: _Values, *keys: str) -> str:
-    """Return the first non-empty text on the span."""
+    """Return the first non-empty text."""
     for key in keys:
-        text = text_of(values, key)
-        if text:
-            return text
+        if key in values:
+            text = text_of(values, key)
+            if text:
+                return text
     return ""
+
+
+def _derive_resource_name(values: _Values, kind: SpanKind) -> str:  # noqa: PLR0911 - one return per row
+    """Rows 2-11 of §4.3; "" when none applies."""
+    if STEERING.isdisjoint(values):
+        return ""
+    method = _first(values, "http.request.method", "http.method")
+    if method:
+        method = "HTTP" if method == "_OTHER" else method
+        return _join(method, text_of(values, "http.route")) if kind is _SERVER else method
+    operation = _first(values, "messaging.operation.type", "messaging.operation")
+    if operation:
+        return _join(operation, _first(values, "messaging.destination", "messaging.destination.name"))
+    method = text_of(values, "rpc.method")
+    if method:
+        return _join(method, text_of(values, "rpc.service"))
+    operation = text_of(values, "graphql.operation.type")
+    if operation:
+        return _join(operation, text_of(values, "graphql.operation.name"))
+    if _first(values, "db.system.name", "db.system"):
+        return _first(values, "db.statement", "db.query.text")
+    return ""
+
+
+def _join(left: str, right: str) -> str:
+    return f"{left} {right}" if right else left
 
 
 def _derive_operation_name(values: _Values, kind: SpanKind) -> str:  # noqa: PLR0911 - one return per group of rows
@@ -246,9 +261,7 @@ def _derive_operation_name(values: _Values, kind: SpanKind) -> str:  # noqa: PLR
     if not values or STEERING.isdisjoint(values):
         return _name_of_kind(kind)
     is_client, is_server = kind is _CLIENT, kind is _SERVER
-    if (is_client or is_server) and (
-        values.get("http.request.method") is not None or values.get("http.method") is not None
-    ):
+    if (is_client or is_server) and _is_present(values, "http.request.method", "http.method"):
         return "http.client.request" if is_client else "http.server.request"
     database = _first(values, "db.system", "db.system.name") if is_client else ""
     if database:
@@ -279,6 +292,10 @@ def _derive_call_name(values: _Values, *, is_client: bool, is_server: bool) -> s
         return f"{provider}.{function}.invoke" if provider and function else ""
     trigger = text_of(values, "faas.trigger") if is_server else ""
     return f"{trigger}.invoke" if trigger else ""
+
+
+def _is_present(values: _Values, *keys: str) -> bool:
+    return any(values.get(key) is not None for key in keys)
 
 
 def _name_of_kind(kind: SpanKind) -> str:

@@ -22,7 +22,7 @@ from ddtrace_manual._model import STATUS_ERROR, DDSpan, SpanRecord
 
 from .attributes import format_value, number_of, text_of
 from .events import map_events, map_links, write_error
-from .names import STEERING, Names
+from .names import STEERING, Names, scope_fields
 from .rules import OWN_KEYS, TagRules, effective_resource
 from .templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
 
@@ -187,7 +187,8 @@ class SpanMapper:
         """The general path: all rules."""
         names = self.names
         values = span.values
-        service = names.service_name(span)
+        of_scope = entry.fields
+        service = names.service_name(span, of_scope)
         meta, metrics = self.rules.write(span, service, entry.before, entry.after)
         if tags.SERVICE_SOURCE not in meta and values and self._is_named_by_hand(span, values):
             meta[tags.SERVICE_SOURCE] = "m"
@@ -196,15 +197,17 @@ class SpanMapper:
             meta.update(shared_meta)
         dd_span: DDSpan = {
             "service": service,
-            "name": names.operation_name(span),
-            "resource": names.resource_name(span),
+            "name": names.operation_name(span, of_scope),
+            "resource": names.resource_name(span, of_scope),
             "trace_id": trace_id_low,
             "span_id": span.span_id,
             "parent_id": span.parent_id,
+            "start": 0,
+            "duration": 0,
             "meta": meta,
             "metrics": metrics,
         }
-        span_type = names.span_type(span)
+        span_type = names.span_type(span, of_scope)
         if span_type:
             dd_span["type"] = span_type
         _write_times(dd_span, span)
@@ -236,7 +239,8 @@ class SpanMapper:
 
     def _compare_services(self, dd_span: DDSpan, parent: SpanRecord) -> None:
         """Mark a span as top level when its service is not that of its parent (§11)."""
-        if self.names.service_name(parent) != dd_span["service"]:
+        of_scope = (self._scopes.get(id(parent.scope)) or self._add_scope(parent.scope)).fields
+        if self.names.service_name(parent, of_scope) != dd_span["service"]:
             dd_span["metrics"][tags.TOP_LEVEL] = 1.0
 
     def _add_details(self, dd_span: DDSpan, span: SpanRecord) -> None:
@@ -284,6 +288,7 @@ class SpanMapper:
             self.names.service_name(probe),
             self.rules.tags_before(scope),
             self.rules.tags_after(scope),
+            scope_fields(scope),
             is_fast=self._fast and not (scope is not None and scope.attributes),
         )
         self._scopes[id(scope)] = entry

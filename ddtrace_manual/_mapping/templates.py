@@ -61,12 +61,13 @@ class ScopeEntry:
         scope: The scope; held, so that its `id()` stays taken while the entry is cached.
         before: Tags that attributes may overwrite.
         after: Tags written over the attributes.
+        fields: Reserved attributes of the scope (`names.scope_fields`).
         is_fast: Spans of this scope may take the fast path.
         default: Templates of spans that name no service.
         by_service: Templates of spans that name one, by the name as given (before service mapping).
     """
 
-    __slots__ = ("after", "before", "by_service", "default", "is_fast", "scope")
+    __slots__ = ("after", "before", "by_service", "default", "fields", "is_fast", "scope")
 
     def __init__(
         self,
@@ -74,12 +75,14 @@ class ScopeEntry:
         service: str,
         before: dict[str, str],
         after: dict[str, str],
+        fields: dict[str, str],
         *,
         is_fast: bool,
     ) -> None:
         self.scope = scope
         self.before = before
         self.after = after
+        self.fields = fields
         self.is_fast = is_fast
         self.default = ServiceTemplates(service)
         self.by_service: dict[str, ServiceTemplates] = {}
