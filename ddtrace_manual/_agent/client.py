@@ -9,10 +9,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentError, AgentResponseError, AgentTimeoutError
@@ -20,7 +19,11 @@ from ddtrace_manual.exceptions import AgentError, AgentResponseError, AgentTimeo
 from .headers import valid_headers
 from .info import AgentInfo, parse_info
 from .retry import RetryPolicy
-from .transport import Response, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .transport import Response, Transport
 
 __all__ = ["AgentClient", "Outcome", "SendResult"]
 

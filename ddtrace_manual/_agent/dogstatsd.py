@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ddtrace_manual.exceptions import ConfigurationError
 
-from .client import SendResult
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .client import SendResult
 
 __all__ = ["DogStatsdClient", "report_send"]
 

@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from requests import Request
@@ -24,6 +23,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from requests import Response as RequestsResponse
     from typing_extensions import Buffer
 

@@ -6,8 +6,10 @@ Source: spec/trace-export.md §6.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["common_headers", "valid_headers"]
 

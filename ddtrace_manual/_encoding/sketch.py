@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ddtrace_manual.exceptions import EncodingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["MAX_BINS", "LatencySketch", "bin_value", "decode_sketch", "encode_sketch"]
 

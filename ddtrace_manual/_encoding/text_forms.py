@@ -8,13 +8,16 @@ the text stays valid JSON instead of being cut in the middle.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ddtrace_manual._model import DDSpan
 from ddtrace_manual._tags import EVENTS, SPAN_LINKS
 
 from .wire_text import MAX_STRING_CHARS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ddtrace_manual._model import DDSpan
 
 __all__ = ["events_text", "links_text", "with_text_events", "with_text_links"]
 

@@ -9,16 +9,19 @@ Deviation: empty `meta` and `metrics` maps are written as empty maps instead of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from ddtrace_manual._model import DDSpan
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events
 from .wire_text import MAX_STRING_CHARS, repaired
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ddtrace_manual._model import DDSpan
 
 __all__ = ["V04Encoder", "array_header", "decode_v04"]
 

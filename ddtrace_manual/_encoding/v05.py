@@ -6,17 +6,20 @@ The format has no fields for links and events: they become JSON in `meta`; `meta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from ddtrace_manual._ids import MASK_64
-from ddtrace_manual._model import DDSpan
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events, with_text_links
 from .wire_text import bounded_text, valid_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ddtrace_manual._model import DDSpan
 
 __all__ = ["V05Encoder", "decode_v05"]
 

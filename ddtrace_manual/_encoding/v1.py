@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._ids import MASK_64
-from ddtrace_manual._model import DDSpan
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events
 from .wire_text import bounded_text, valid_text
+
+if TYPE_CHECKING:
+    from ddtrace_manual._model import DDSpan
 
 __all__ = ["PayloadHeader", "V1Encoder"]
 

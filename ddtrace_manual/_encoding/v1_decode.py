@@ -5,14 +5,12 @@ Source: spec/trace-export.md §8.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._ids import MASK_64
-from ddtrace_manual._model import DDSpan
 from ddtrace_manual.exceptions import EncodingError
 
 from .v1 import (
@@ -28,6 +26,11 @@ from .v1 import (
     STRING,
     PayloadHeader,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ddtrace_manual._model import DDSpan
 
 __all__ = ["decode_v1", "read_v1"]
 
