@@ -399,3 +399,20 @@ def test_otel_semantics_leave_the_facade_alone(map_one):
     dd_span = map_one(attributes, operation_name="op", settings={"otel_semantics": True})
     assert [dd_span[field] for field in ("service", "name", "resource", "type")] == ["x", "op", "r", "sql"]
     assert not dd_span["meta"].keys() & attributes.keys()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "in_meta", "in_metrics"),
+    [
+        ({"a.0": 5, "a": ["x"]}, "x", None),
+        ({"a.0": 5, "a": [True]}, "true", None),
+        ({"a.0": "x", "a": [5]}, None, 5.0),
+        ({"a": [5], "a.0": "x"}, "x", None),
+        ({"a": ["x"], "a.0": 5}, None, 5.0),
+        ({"a": ["x"], "a.0": None}, None, None),
+    ],
+)
+def test_last_of_equal_keys_wins(map_one, attributes, in_meta, in_metrics):
+    """When two attributes give the same tag, the last one stays, in one map."""
+    dd_span = map_one(attributes)
+    assert (dd_span["meta"].get("a.0"), dd_span["metrics"].get("a.0")) == (in_meta, in_metrics)
