@@ -43,5 +43,11 @@ class Runtime:
     environ: Callable[[], Mapping[str, str]] | None = None
     """Returns the process environment; handed in because only `config` may read it."""
 
+    log_identity: tuple[str, str, str] = ("", "", "")
+    """Configured service, environment and version, for log records."""
+
+    logs_injection: bool = True
+    """Whether the hooks for log records, where installed, write ids."""
+
 
 RUNTIME = Runtime()

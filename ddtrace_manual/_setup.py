@@ -9,7 +9,7 @@ import atexit
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
 from typing_extensions import Unpack
@@ -63,6 +63,18 @@ class CounterSnapshot:
     """Why the last payload was not delivered."""
 
 
+class Recording(Protocol):
+    """A test that records spans (`testing`): while there is one, nothing is started and nothing is sent."""
+
+    def adjust(self, config: Config) -> Config:
+        """Return the configuration to use instead of the one that was asked for."""
+        ...
+
+    def take_over(self, provider: TracerProvider, parts: Parts) -> None:
+        """Detach a provider that was just configured from its pipeline."""
+        ...
+
+
 class _Setup:
     """What `configure()` has made in this process."""
 
@@ -71,6 +83,7 @@ class _Setup:
         self.provider: TracerProvider | None = None
         self.parts: Parts | None = None
         self.counters: Counters | None = None
+        self.recording: Recording | None = None
         self.is_exit_hooked = False
         self.has_told_about_foreign = False
 
@@ -100,6 +113,8 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
 
     effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
     with _setup.lock:
+        if _setup.recording is not None:
+            effective = _setup.recording.adjust(effective)
         effective.log_warnings()
         _set_log_level(effective)
         provider = _build(effective)
@@ -201,7 +216,9 @@ def _build(config: Config) -> TracerProvider:
         max_frames=config.trace_span_traceback_max_size,
     )
     _setup.parts = parts
-    if former is not None:
+    if _setup.recording is not None:
+        _setup.recording.take_over(provider, parts)
+    elif former is not None:
         _hand_over(former, parts)
     return provider
 
@@ -232,6 +249,8 @@ def _install(provider: TracerProvider, config: Config) -> None:
     RUNTIME.redact = config.redact
     RUNTIME.count = _setup.counters.count if _setup.counters is not None else None
     RUNTIME.environ = process_environ
+    RUNTIME.log_identity = (parts.service, config.env or "", config.version or "")
+    RUNTIME.logs_injection = config.logs_injection
     RUNTIME.inject = parts.otel_propagator.inject
     RUNTIME.extract = parts.otel_propagator.extract
     foreign = _foreign_provider(provider)

@@ -1,0 +1,12 @@
+"""For tests: record spans in the process, check them, or run an Agent double.
+
+With pytest the fixtures `spans` and `fake_agent` are there by themselves.
+"""
+
+from ddtrace_manual._receiver import FakeAgent
+
+from ._fixed import FixedClock, SequentialIds
+from ._recorded import RecordedSpan
+from ._recorder import SpanRecorder
+
+__all__ = ["FakeAgent", "FixedClock", "RecordedSpan", "SequentialIds", "SpanRecorder"]
