@@ -41,6 +41,8 @@ __all__ = [
 
 MAX_DEPTH = 16
 """Levels of nesting that are flattened; deeper elements are left out (a cycle ends here)."""
+MAX_KNOWN_KEYS = 10_000
+"""Keys whose mapping is remembered; when there are more, all are forgotten."""
 MAX_ELEMENTS = 1_000
 """Leaves that one attribute may become; further ones are left out."""
 
@@ -330,6 +332,7 @@ class Rules:
         self._renamed: dict[str, str | None] = dict(RENAMED) if rename else {}
         if reserved:
             self._renamed.update(dict.fromkeys(RESERVED))
+        self._known = self._renamed.copy()  # more keys are added as they come, up to a bound
         self._prefixes = (DATADOG_PREFIX, HEADER_PREFIX) if rename else (DATADOG_PREFIX,)
         self._rename = rename
         self.keys = frozenset(self._renamed) | SPECIAL
@@ -343,24 +346,30 @@ class Rules:
         blocked: set[str],
     ) -> None:
         """Write all attributes; guarded keys only when not in `blocked`, to which they are added."""
-        renamed = self._renamed
+        known = self._known
         for raw_key, value in values.items():
             given = raw_key if type(raw_key) is str else format_value(raw_key)
-            if given in renamed:
-                key = renamed[given]
-            elif given.startswith(self._prefixes):
-                key = None if given.startswith(DATADOG_PREFIX) else HEADERS_PREFIX + given[len(HEADER_PREFIX) :]
-            else:
-                key = given
+            key = known[given] if given in known else self._map_key(given)
             if key is None:
                 continue
             if key in SPECIAL:
                 self._write_special(meta, metrics, key, value, blocked)
             elif type(value) is str:
                 meta[key] = value
-                metrics.pop(key, None)
+                if metrics:
+                    metrics.pop(key, None)
             else:
                 write_value(meta, metrics, key, value)
+
+    def _map_key(self, given: str) -> str | None:
+        """Return the Datadog key of an attribute, or `None` when it is no tag; remember the answer."""
+        key: str | None = given
+        if given.startswith(self._prefixes):
+            key = None if given.startswith(DATADOG_PREFIX) else HEADERS_PREFIX + given[len(HEADER_PREFIX) :]
+        if len(self._known) >= MAX_KNOWN_KEYS:
+            self._known = self._renamed.copy()
+        self._known[given] = key
+        return key
 
     def _write_special(
         self,

@@ -295,7 +295,10 @@ def _derive_call_name(values: _Values, *, is_client: bool, is_server: bool) -> s
 
 
 def _is_present(values: _Values, *keys: str) -> bool:
-    return any(values.get(key) is not None for key in keys)
+    for key in keys:  # noqa: SIM110 - any() with a generator is three times slower
+        if values.get(key) is not None:
+            return True
+    return False
 
 
 def _name_of_kind(kind: SpanKind) -> str:
@@ -303,7 +306,7 @@ def _name_of_kind(kind: SpanKind) -> str:
         return "server.request"
     if kind is _CLIENT:
         return "client.request"
-    return KIND_NAMES[kind.value]
+    return KIND_NAMES[kind._value_]
 
 
 def _type_of_database(system: str) -> str:

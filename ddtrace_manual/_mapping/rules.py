@@ -164,7 +164,7 @@ class TagRules:
         meta = before.copy()
         metrics = self._early_metrics.copy()
         kind = span.otel_kind
-        kind_name = KIND_NAMES[kind.value]
+        kind_name = KIND_NAMES[kind._value_]
         meta[tags.SPAN_KIND] = kind_name
         if kind is SpanKind.CLIENT or kind is SpanKind.PRODUCER:
             metrics[tags.MEASURED] = 1.0

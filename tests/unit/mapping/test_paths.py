@@ -16,6 +16,7 @@ from ddtrace_manual._mapping import (
     to_text_links,
     truncate_long_strings,
 )
+from ddtrace_manual._mapping import attributes as attributes_module
 from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, SPECIAL
 from ddtrace_manual._mapping.names import STEERING
 from ddtrace_manual._mapping.rules import OWN_KEYS
@@ -248,6 +249,17 @@ def test_learnt_keys_are_bounded(map_one, monkeypatch):
     assert not keys.admit({"_dd.x": 1})
     assert not keys.admit({5: 1})
     assert keys.admit({"field": 1})
+
+
+def test_known_keys_are_bounded(monkeypatch):
+    """Keys that the general path has seen do not fill the memory either."""
+    monkeypatch.setattr(attributes_module, "MAX_KNOWN_KEYS", 20)
+    rules = attributes_module.Rules()
+    for number in range(100):
+        meta = {}
+        rules.write(meta, {}, {f"key.{number}": "v", "url.full": "u", "datadog.x": "y"}, set())
+        assert meta == {f"key.{number}": "v", "http.url": "u"}
+        assert len(rules._known) <= 20
 
 
 def test_scopes_and_services_are_bounded(make_span):
