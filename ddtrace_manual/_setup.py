@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["CounterSnapshot", "configure", "counters", "flush", "shutdown"]
 
 _log = get_logger("setup")
-_HAND_OVER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ def counters() -> CounterSnapshot:
         finished_spans=totals.accepted_spans
         + totals.dropped_spans.get("overfull_buffer", 0)
         + totals.dropped_spans.get("after_shutdown", 0),
-        queued_spans=parts.queue.waiting_spans() + parts.outbox.held_spans(),
+        queued_spans=totals.queued_spans,
         queued_bytes=parts.queue.used_bytes,
         sent_spans=totals.sent_spans,
         sent_traces=totals.sent_chunks,
@@ -229,14 +228,9 @@ def _decide(segment: SegmentRecord) -> None:
 
 
 def _hand_over(former: Parts, parts: Parts) -> None:
-    """Give what the former pipeline holds to the new one."""
-    former.worker.hand_over(_HAND_OVER_S)
-    former.queue.close()
-    parts.outbox.take_over(former.outbox, parts.queue.charge)
-    parts.queue.take_over(former.queue)
-    if len(parts.outbox):
-        parts.worker.wake(False)
-    former.stats.flush(force=True)
+    """Let the new pipeline take over what the former one holds, once that has finished its current request."""
+    former.queue.forward_to(parts.queue)
+    former.worker.hand_over(parts.worker)
 
 
 def _install(provider: TracerProvider, config: Config) -> None:

@@ -8,6 +8,7 @@ Nothing is started here: the worker's thread starts with the first finished chun
 
 from __future__ import annotations
 
+import codecs
 import os
 import platform
 import uuid
@@ -20,15 +21,29 @@ from . import _tags
 from ._agent import (
     AgentClient,
     AgentInfo,
+    DogStatsdClient,
     Features,
     RequestsTransport,
     SendResult,
     choose_features,
     common_headers,
+    find_entity,
+    report_send,
 )
 from ._clock import SYSTEM_CLOCK
 from ._encoding import PayloadHeader, V1Encoder
-from ._export import AgentWatch, ChunkQueue, ChunkSteps, Counters, ExportWorker, Outbox, Pipeline
+from ._export import (
+    AgentWatch,
+    ChunkPacker,
+    ChunkQueue,
+    ChunkSteps,
+    Counters,
+    ExportWorker,
+    Outbox,
+    Pace,
+    Pipeline,
+    run_between_forks,
+)
 from ._log import get_logger
 from ._mapping import Mapper, MappingSettings
 from ._stats import (
@@ -134,6 +149,9 @@ class Parts:
         self.span_sampler = SpanSampler(parse_span_sampling_rules(config.span_sampling_rules))
         self.propagator = Propagator(propagation_settings(config), local_marker=lambda: self.org_marker)
         self.otel_propagator = DatadogPropagator(self.propagator)
+        self.entity = find_entity()
+        self.health = _make_health(config)
+        self._has_real_transport = transport is None
         self._wire_export(decide, transport)
         self.hooks = EngineHooks(
             export=self._accept_synchronously if config.trace_writer_synchronous_write else self.queue.put,
@@ -206,6 +224,7 @@ class Parts:
             counters=self.counters,
         )
         self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
+        self.pace = Pace(timeout_s=config.trace_agent_timeout_seconds, clock=SYSTEM_CLOCK)
         self.pipeline = Pipeline(
             ChunkSteps(
                 decide=decide,
@@ -218,13 +237,16 @@ class Parts:
         )
         self.outbox = Outbox(
             client,
+            pace=self.pace,
+            packer=ChunkPacker(release=self.queue.release, counters=self.counters),
             release=self.queue.release,
             counters=self.counters,
             max_payload_bytes=config.trace_writer_max_payload_size_bytes,
+            headers=self._payload_headers,
             on_rates=self.rates.update,
             on_state=self.agent.saw_state,
-            headers=self._payload_headers,
-            on_sent=self._forget_dropped,
+            on_unsupported=self.agent.expire,
+            on_sent=self._on_sent,
         )
         self.concentrator = Concentrator(AggregationRules(), _cardinality_limits(config))
         self.stats = StatsExporter(
@@ -232,6 +254,7 @@ class Parts:
             self._send_stats,
             identity=self._stats_identity,
             runtime_id=lambda: self.runtime_id,
+            on_collapsed=self._on_collapsed,
             interval_s=config.trace_stats_writer_interval,
         )
         self.worker = ExportWorker(
@@ -239,10 +262,14 @@ class Parts:
             pipeline=self.pipeline,
             outbox=self.outbox,
             agent=self.agent,
+            client=client,
+            pace=self.pace,
             apply_features=self._apply_features,
             stats=self.stats,
+            counters=self.counters,
             interval_s=config.trace_writer_interval_seconds,
             clock=SYSTEM_CLOCK,
+            prepare=self._prepare_thread,
         )
 
     def _headers(self) -> dict[str, str]:
@@ -251,6 +278,8 @@ class Parts:
             tracer_version=__version__,
             language_version=platform.python_version(),
             interpreter=platform.python_implementation(),
+            container_id=self.entity.container_id,
+            entity_id=self.entity.entity_id,
             external_env=config.external_env,
             additional=config.trace_writer_additional_headers,
         )
@@ -295,6 +324,7 @@ class Parts:
         config = self.config
         return V1Encoder(
             PayloadHeader(
+                container_id=self.entity.container_id,
                 language_version=platform.python_version(),
                 tracer_version=__version__,
                 runtime_id=self.runtime_id,
@@ -304,9 +334,10 @@ class Parts:
             ),
         )
 
-    def _payload_headers(self) -> dict[str, str]:
+    def _payload_headers(self, counted: bool) -> dict[str, str]:  # noqa: FBT001 - a callback
+        """Return what a payload says about statistics of its chunks."""
         pipeline = self.pipeline
-        if pipeline.concentrator is None:
+        if not counted:
             return {} if self.config.apm_tracing_enabled else {"Datadog-Client-Computed-Stats": "true"}
         headers = {"Datadog-Client-Computed-Stats": "true"}
         if pipeline.dropped_p0_traces:
@@ -315,17 +346,32 @@ class Parts:
             headers["Datadog-Client-Dropped-P0-Spans"] = str(pipeline.dropped_p0_spans)
         return headers
 
-    def _forget_dropped(self, result: SendResult, _size_bytes: int, _chunks: int) -> None:
-        """Report dropped traces once: with the payload that was delivered."""
-        if result.delivered:
+    def _on_sent(self, result: SendResult, size_bytes: int, chunks: int, counted: bool) -> None:  # noqa: FBT001
+        """Report dropped traces once, with the payload that was delivered; report health."""
+        if result.delivered and counted:
             self.pipeline.dropped_p0_traces = self.pipeline.dropped_p0_spans = 0
+        if self.health is not None:
+            report_send(self.health, result, chunks=chunks, payload_bytes=size_bytes)
+
+    def _on_collapsed(self, kind: str, spans: int) -> None:
+        if self.health is not None:
+            self.health.count("datadog.tracer.stats.collapsed_spans", spans, (f"collapsed_spans:{kind}",))
 
     def _send_stats(self, body: bytes) -> bool:
         result = self.client.send_stats(body)
+        if result.delivered:
+            self.counters.stats_payloads += 1
+            return True
+        self.counters.lost_stats_payloads += 1
         if result.outcome == "unsupported":
+            self.concentrator.flush(force=True)  # what else was counted has no receiver either
             self.agent.stats_refused()
-            self._apply_features()
-        return result.delivered
+        return False
+
+    def _prepare_thread(self) -> None:
+        """Import, on the worker's thread, what only requests need."""
+        if self._has_real_transport:
+            run_between_forks(_import_http)
 
     def _stats_identity(self) -> StatsIdentity:
         config = self.config
@@ -339,7 +385,7 @@ class Parts:
         )
 
     def _accept_synchronously(self, segment: Any, spans: Any, *, partial: bool) -> None:  # Any: as ChunkQueue.put
-        if self.queue.put(segment, spans, partial=partial):
+        if self.queue.put(segment, spans, partial=partial) and not self.worker.is_away:
             self.worker.flush(self.config.trace_writer_synchronous_timeout)
 
 
@@ -368,6 +414,23 @@ def _make_transport(config: Config) -> Transport:
     except ConfigurationError as exc:
         _log.error("Cannot use the Agent address %s: %s", config.trace_agent_url, exc)
         return RequestsTransport(_DEFAULT_AGENT_URL)
+
+
+def _import_http() -> None:
+    from ._agent import exchange  # noqa: F401, PLC0415 - late: `configure()` stays cheap
+
+    codecs.lookup("idna")  # imported by the first resolution of a host name
+
+
+def _make_health(config: Config) -> DogStatsdClient | None:
+    """Return what sends health metrics, if they are wanted."""
+    if not config.trace_health_metrics_enabled or config.dogstatsd_disable or not config.dogstatsd_url:
+        return None
+    try:
+        return DogStatsdClient(config.dogstatsd_url, tags=(f"tracer_version:{__version__}", "lang:python"))
+    except ConfigurationError as exc:
+        _log.error("Cannot send health metrics (DD_DOGSTATSD_URL): %s", exc)
+        return None
 
 
 def _cardinality_limits(config: Config) -> CardinalityLimits:

@@ -1,10 +1,30 @@
 """From finished chunks to requests: the bounded queue and the worker that drains it."""
 
 from .agent_state import AgentWatch
+from .bell import Bell
 from .counters import Counters
+from .fork_gate import run_between_forks
 from .outbox import Outbox
+from .pace import Pace
+from .payloads import ChunkPacker, Parcel, PayloadEncoder
 from .pipeline import ChunkSteps, Pipeline
-from .queue import ChunkQueue
+from .queue import Chunk, ChunkQueue, estimate_bytes
 from .worker import ExportWorker
 
-__all__ = ["AgentWatch", "ChunkQueue", "ChunkSteps", "Counters", "ExportWorker", "Outbox", "Pipeline"]
+__all__ = [
+    "AgentWatch",
+    "Bell",
+    "Chunk",
+    "ChunkPacker",
+    "ChunkQueue",
+    "ChunkSteps",
+    "Counters",
+    "ExportWorker",
+    "Outbox",
+    "Pace",
+    "Parcel",
+    "PayloadEncoder",
+    "Pipeline",
+    "estimate_bytes",
+    "run_between_forks",
+]

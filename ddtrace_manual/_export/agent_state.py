@@ -2,17 +2,20 @@
 
 The first request is the worker's first act, before anything is sent. Until one attempt was answered
 it is repeated before a send, at most once a second; then every five minutes, and early when an
-answer carries another state hash.
+answer carries another state hash or the Agent comes back after it was away.
 
 Source: spec/trace-export.md §9.
+Deviation: an Agent that says it cannot answer now (408, 429, 5xx) has not answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ddtrace_manual._agent import AgentClient, AgentInfo, Features, choose_features
+from ddtrace_manual._agent.retry import is_retryable
 from ddtrace_manual._log import get_logger
 from ddtrace_manual.exceptions import AgentError, AgentResponseError
 
@@ -32,13 +35,15 @@ class AgentWatch:
 
     Args:
         client: Asks the Agent.
-        choose: Chooses features from what is known; see `choose_features`.
-        on_info: Told about every answer.
         clock: Source of monotonic time.
+        choose: Chooses features from what is known; see `choose_features`.
+        on_info: Told about every answer that differs from the one before.
 
     Attributes:
         info: The last answer, or `None` as long as nothing is known.
         features: What to do with this Agent.
+        was_attempted: A first attempt has ended, with whatever result.
+        was_answered: An attempt was answered.
     """
 
     def __init__(
@@ -55,52 +60,57 @@ class AgentWatch:
         self._on_info = on_info
         self.info: AgentInfo | None = None
         self.features = choose(None)
-        self._attempted = False
-        self._was_answered = False
+        self.was_attempted = False
+        self.was_answered = False
         self._due_ns = 0
+        self._has_changed = True
 
-    @property
-    def was_attempted(self) -> bool:
-        """Whether a first attempt has ended, with whatever result."""
-        return self._attempted
-
-    def refresh(self, *, force: bool = False) -> bool:
-        """Ask the Agent when it is time; return whether features may have changed.
+    def refresh(self, *, force: bool = False) -> None:
+        """Ask the Agent when it is time.
 
         Args:
             force: Ask again if no attempt was answered yet, whatever the time.
         """
         now = self._clock.monotonic_ns()
-        if self._attempted and now < self._due_ns and not (force and not self._was_answered):
-            return False
-        self._attempted = True
+        if self.was_attempted and now < self._due_ns and (self.was_answered or not force):
+            return
         try:
             info = self._client.fetch_info()
         except AgentError as exc:
             # An answer that makes no sense is an answer: this Agent has no optional feature.
-            self._was_answered = self._was_answered or (isinstance(exc, AgentResponseError) and exc.status > 0)
-            self._due_ns = now + (_REFRESH_NS if self._was_answered else _RETRY_NS)
+            said_no = isinstance(exc, AgentResponseError) and exc.status > 0 and not is_retryable(exc.status)
+            self.was_answered = self.was_answered or said_no
+            self._due_ns = now + (_REFRESH_NS if self.was_answered else _RETRY_NS)
             _log.debug("No usable /info from the Agent: %s", exc)
-            return False
-        self._was_answered = True
+            return
+        finally:
+            self.was_attempted = True
+        self.was_answered = True
         self._due_ns = now + _REFRESH_NS
-        is_new = self.info is None or info != self.info
-        self.info = info
-        if is_new:
-            self.features = self._choose(info)
+        if info != self.info:
+            self.info = info
+            self._set_features(self._choose(info))
             if self._on_info is not None:
                 self._on_info(info)
-        return is_new
+
+    def take_change(self) -> bool:
+        """Return whether features have changed since the last call; `True` the first time."""
+        changed, self._has_changed = self._has_changed, False
+        return changed
 
     def saw_state(self, state_hash: str) -> None:
         """Take the state hash of an answer; another one than that of `/info` makes it due at once."""
         if self.info is not None and state_hash != self.info.state_hash:
             self._due_ns = 0
 
+    def expire(self) -> None:
+        """Make `/info` due at once: the Agent may be another one now."""
+        self._due_ns = 0
+
     def stats_refused(self) -> None:
         """Stop statistics until `/info` changes: the Agent answered 404 to them."""
-        self.features = self._choose(None)
+        self._set_features(replace(self.features, stats=False))
 
-    def next_due_ns(self) -> int:
-        """Return when `/info` is due again, in monotonic nanoseconds."""
-        return self._due_ns
+    def _set_features(self, features: Features) -> None:
+        self.features = features
+        self._has_changed = True

@@ -1,14 +1,14 @@
-"""Mapped chunks on their way to the Agent: grouped into payloads, sent oldest first, kept while it is away.
+"""Encoded chunks on their way to the Agent: sent oldest first, kept while it is away.
 
 What becomes of a payload (spec/trace-export.md §7; deviations below):
 
 | answer | here |
 |---|---|
 | 2xx | delivered |
-| 404, 415 to v0.5 or v1.0 | encoded again as v0.4 and sent |
-| 413 | split in two; a single chunk is lost |
+| 404, 415 to v0.5 or v1.0 | encoded again as v0.4 and sent; the format is not used again |
+| 413 | sent again in smaller payloads; a single chunk is lost |
 | other 4xx | lost |
-| 408, 429, 5xx after all retries | kept for some later rounds, then lost |
+| 408, 429, 5xx after all retries | kept; lost when the Agent refuses it again while it takes others |
 | no answer | kept until the Agent is back; the budget of the queue is the only bound |
 
 Deviations: other tracers drop after the retries. A chunk goes out twice only when the first attempt had no answer.
@@ -16,48 +16,33 @@ Deviations: other tracers drop after the retries. A chunk goes out twice only wh
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from ddtrace_manual._agent import AgentClient, SendResult
-from ddtrace_manual._encoding import V04Encoder, V05Encoder
+from ddtrace_manual._log import RateLimitedLogger, get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ddtrace_manual._agent import AgentClient, SendResult
     from ddtrace_manual._model import DDSpan
 
     from .counters import Counters
+    from .pace import Pace
+    from .payloads import ChunkPacker, Parcel, PayloadEncoder
 
-__all__ = ["Outbox", "PayloadEncoder"]
+__all__ = ["Outbox"]
 
-_MAX_ANSWERED_FAILURES = 8
+_log = RateLimitedLogger(get_logger("export"))
+
 _RETRYABLE = frozenset({"overloaded", "failed", "timeout", "network"})
-
-
-class PayloadEncoder(Protocol):
-    """Encodes whole payloads; formats with a string table cannot be put together from encoded chunks."""
-
-    @property
-    def version(self) -> str:
-        """Format and endpoint, for example `v0.5`."""
-
-    def encode(self, chunks: Sequence[Sequence[DDSpan]]) -> bytes:
-        """Return the payload of these chunks."""
-        ...
-
-
-@dataclass(slots=True)
-class _Item:
-    """One chunk. It is held in exactly one form: encoded for v0.4, as spans for the other formats."""
-
-    spans: Sequence[DDSpan] | None
-    encoded: bytes | None
-    span_count: int
-    size_bytes: int
-    """What it takes of the queue's budget."""
-    failures: int = 0
-    """Rounds that the Agent answered with a failure."""
+_PAYLOAD_BYTES = 2_000_000
+"""A payload is closed when it has this size, although larger ones are allowed: one that must be sent
+again costs less, and an Agent that just came back is not asked to swallow everything at once."""
+_SUSPECT_FAILURES = 3
+_NO_LIMIT = 1 << 16
 
 
 class Outbox:
@@ -65,202 +50,289 @@ class Outbox:
 
     Args:
         client: Sends payloads, with retries.
+        pace: Says how long a request may take.
+        packer: Encodes chunks.
         release: Gives bytes back to the queue's budget; negative when an encoded chunk is larger than its estimate.
         counters: Counts what is sent and lost.
         max_payload_bytes: Largest payload.
+        headers: (whether the chunks were counted in statistics) → extra header fields of a payload.
         on_rates: Takes sampling rates of an answer.
         on_state: Takes the `Datadog-Agent-State` of an answer.
-        headers: Returns extra header fields for the next payload.
+        on_unsupported: Told when the Agent does not know the format.
+        on_sent: (result, bytes, chunks, counted) Told about every payload, delivered or not.
+
+    Attributes:
+        lost_chunks: Chunks lost here so far.
+        was_reached: The Agent has answered at least once.
     """
 
     def __init__(  # noqa: PLR0913 - wired in one place, by name
         self,
         client: AgentClient,
         *,
+        pace: Pace,
+        packer: ChunkPacker,
         release: Callable[[int], None],
         counters: Counters,
         max_payload_bytes: int,
+        headers: Callable[[bool], Mapping[str, str]],
         on_rates: Callable[[Mapping[str, float]], None],
         on_state: Callable[[str], None],
-        headers: Callable[[], dict[str, str]],
-        on_sent: Callable[[SendResult, int, int], None] | None = None,
+        on_unsupported: Callable[[], None],
+        on_sent: Callable[[SendResult, int, int, bool], None],
     ) -> None:
         self._client = client
+        self._pace = pace
+        self._packer = packer
         self._release = release
         self._counters = counters
         self._max_payload_bytes = max_payload_bytes
+        self._headers = headers
         self._on_rates = on_rates
         self._on_state = on_state
-        self._headers = headers
+        self._on_unsupported = on_unsupported
         self._on_sent = on_sent
-        self._items: deque[_Item] = deque()
-        self._v04 = V04Encoder()
-        self._encoder: PayloadEncoder | None = None
+        self._parcels: deque[Parcel] = deque()
+        self._suspects: deque[Parcel] = deque()
+        """Refused several times; being tried apart from the others."""
+        self._chunk_limit = _NO_LIMIT
+        """Most chunks in one payload: lowered by 413, raised again by what is delivered."""
+        self._suspect_limit = _NO_LIMIT
+        """Most suspects in one payload: lowered until the culprit is found."""
+        self.lost_chunks = 0
         self.was_reached = False
-        """The Agent has answered at least once."""
 
     def __len__(self) -> int:
-        return len(self._items)
+        """Return how many parcels are held."""
+        return len(self._parcels) + self._packer.open_chunks
 
-    def use_format(self, version: str, *, native_events: bool, v1_encoder: Callable[[], PayloadEncoder]) -> None:
-        """Choose the format of chunks added from now on."""
-        self._v04.native_events = native_events
-        if version == "v0.4":
-            self._encoder = None
-        elif self._encoder is None or self._encoder.version != version:
-            self._encoder = V05Encoder() if version == "v0.5" else v1_encoder()
+    def use_format(
+        self, version: str, *, native_events: bool, v1_encoder: Callable[[], PayloadEncoder] | None = None
+    ) -> None:
+        """Choose the format of chunks added from now on; one that the Agent did not know is not used again."""
+        self.seal()
+        self._packer.use_format(version, native_events=native_events, v1_encoder=v1_encoder)
 
-    def add(self, spans: Sequence[DDSpan], charged_bytes: int) -> None:
+    def add(self, spans: Sequence[DDSpan], charged_bytes: int, *, counted: bool) -> None:
         """Take over a mapped chunk.
 
         Args:
             spans: What is to be sent of it.
             charged_bytes: What it takes of the budget so far.
+            counted: Whether statistics were computed of it.
         """
-        if self._encoder is not None:
-            self._items.append(_Item(spans, None, len(spans), charged_bytes))
-            return
-        before = self._v04.skipped_spans
-        encoded = self._v04.encode_chunk(spans)
-        skipped = self._v04.skipped_spans - before
-        if skipped:
-            self._counters.drop("serialization_error", spans=skipped, chunks=int(skipped == len(spans)))
-        self._release(charged_bytes - len(encoded))
-        if skipped == len(spans) or len(encoded) > self._max_payload_bytes:
-            self._release(len(encoded))
-            if skipped != len(spans):
-                self._counters.drop("too_large", spans=len(spans) - skipped)
-            return
-        self._items.append(_Item(None, encoded, len(spans) - skipped, len(encoded)))
+        self._take_in(self._packer.add(spans, charged_bytes, counted=counted))
+
+    def seal(self) -> None:
+        """Encode what was added and is not encoded yet."""
+        self._take_in(self._packer.seal())
 
     def send(self) -> bool:
-        """Send what is held, oldest first, until it is empty or the Agent does not take more now.
+        """Send what is held, oldest first, until nothing is left or the Agent does not take more now.
 
         Returns:
-            Whether nothing is left, and nothing was lost on the way.
+            Whether nothing is left.
         """
-        lost = False
-        while self._items:
-            batch = self._next_batch()
-            result = self._post(batch)
-            if result.outcome in _RETRYABLE:
-                self._keep(batch, result)
+        self.seal()
+        self._set_suspects_aside()
+        while self._parcels:
+            batch = self._next_batch(self._parcels, self._chunk_limit)
+            if not self._settle(batch, self._post(batch)):
                 return False
-            lost = not self._settle(batch, result) or lost
-        return not lost
+        return self._send_suspects()
 
-    def abandon(self) -> None:
-        """Count whatever is left as lost: the process ends."""
-        while self._items:
-            self._lose([self._items.popleft()], "shutdown")
+    def abandon(self) -> int:
+        """Count whatever is left as lost: the process ends. Return how many spans that is."""
+        self.seal()
+        left = [*self._suspects, *self._parcels]
+        self._suspects.clear()
+        self._parcels.clear()
+        self._lose(left, "shutdown")
+        return sum(parcel.spans for parcel in left)
 
-    def take_over(self, other: Outbox, charge: Callable[[int], None]) -> None:
-        """Move what another outbox holds to the end of this one.
+    def adopt(self, other: Outbox) -> None:
+        """Take over what another outbox holds, which is no longer in use; in front of what is held here."""
+        other.seal()
+        adopted = [*other._suspects, *other._parcels]
+        other._suspects.clear()
+        other._parcels.clear()
+        for parcel in adopted:
+            other._release(len(parcel.body))
+            self._release(-len(parcel.body))
+            parcel.failures = 0
+        self._parcels.extendleft(reversed(adopted))
+        self.was_reached = self.was_reached or other.was_reached
 
-        Args:
-            other: No longer in use.
-            charge: Takes the bytes from this outbox's budget.
-        """
-        while other._items:
-            item = other._items.popleft()
-            charge(item.size_bytes)
-            self._items.append(item)
+    # -- taking in -----------------------------------------------------------------------------------
 
-    def held_spans(self) -> int:
-        """Return how many spans are held."""
-        return sum(item.span_count for item in self._items)
+    def _take_in(self, packed: Sequence[Parcel]) -> None:
+        """Hold parcels; the packer has charged their real size. Those that no payload can carry are lost."""
+        for parcel in packed:
+            if len(parcel.body) <= self._max_payload_bytes:
+                self._parcels.append(parcel)
+                continue
+            halves = self._packer.halve(parcel)
+            if halves:
+                self._take_in(halves)
+            else:
+                self._lose([parcel], "too_large")
 
-    def _next_batch(self) -> list[_Item]:
-        """Take the oldest items that fit into one payload and have the same form."""
-        first = self._items.popleft()
+    # -- sending -------------------------------------------------------------------------------------
+
+    def _next_batch(self, parcels: deque[Parcel], max_chunks: int) -> list[Parcel]:
+        """Take the oldest parcels that fit into one payload and go out alike."""
+        first = parcels.popleft()
         batch = [first]
-        size = first.size_bytes
-        while self._items:
-            item = self._items[0]
-            if size + item.size_bytes > self._max_payload_bytes or (item.spans is None) != (first.spans is None):
+        if not first.can_be_joined:
+            return batch
+        size = len(first.body)
+        limit = min(_PAYLOAD_BYTES, self._max_payload_bytes)
+        while parcels and len(batch) < max_chunks:
+            parcel = parcels[0]
+            size += len(parcel.body)
+            if size > limit or parcel.version != first.version or parcel.counted != first.counted:
                 break
-            batch.append(self._items.popleft())
-            size += item.size_bytes
+            batch.append(parcels.popleft())
         return batch
 
-    def _post(self, batch: Sequence[_Item]) -> SendResult:
-        if batch[0].encoded is not None:
-            version = self._v04.version
-            body = self._v04.join([item.encoded or b"" for item in batch])
-        else:
-            encoder = self._encoder or self._v04
-            version = encoder.version
-            body = encoder.encode([item.spans or () for item in batch])
-        result = self._client.send_traces(body, chunks=len(batch), version=version, extra_headers=self._headers())
-        self._count(result, len(body), len(batch))
-        return result
-
-    def _count(self, result: SendResult, size: int, chunks: int) -> None:
+    def _post(self, batch: Sequence[Parcel]) -> SendResult:
+        first = batch[0]
+        chunks = sum(parcel.chunks for parcel in batch)
+        body = self._packer.join(batch)
+        self._client.timeout_s = self._pace.start_request()
+        result = self._client.send_traces(
+            body, chunks=chunks, version=first.version, extra_headers=self._headers(first.counted)
+        )
         counters = self._counters
         counters.requests += result.attempts
         counters.errors += result.attempts - int(result.delivered)
-        if result.status:
-            self.was_reached = True
+        self.was_reached = self.was_reached or bool(result.status)
         if result.delivered:
             counters.sent_payloads += 1
-            counters.sent_bytes += size
+            counters.sent_bytes += len(body)
         else:
             counters.last_error = result.error
-        if self._on_sent is not None:
-            self._on_sent(result, size, chunks)
+        self._tell(self._on_sent, result, len(body), chunks, first.counted)
+        return result
 
-    def _settle(self, batch: list[_Item], result: SendResult) -> bool:
-        """Act on a final answer; return whether nothing was lost by it."""
+    def _settle(self, batch: list[Parcel], result: SendResult) -> bool:
+        """Act on the final answer to a payload; return whether to go on sending."""
         if result.delivered:
             self._deliver(batch, result)
-            return True
-        if result.outcome == "unsupported" and batch[0].spans is not None:
-            self._downgrade(batch)
-            return True
-        if result.outcome == "too_large" and len(batch) > 1:
-            # The second half first: both go back to the front, in order, to be sent as two payloads.
-            middle = len(batch) // 2
-            return self._send_half(batch[:middle]) & self._send_half(batch[middle:])
-        self._lose(batch, "too_large" if result.outcome == "too_large" else "rejected")
-        return False
+        elif result.outcome == "unsupported" and not batch[0].can_be_joined:
+            self._downgrade(batch[0])
+        elif result.outcome == "too_large":
+            self._make_smaller(batch)
+        elif result.outcome in _RETRYABLE:
+            self._keep(batch, result)
+            return False
+        else:
+            self._lose(batch, "rejected")
+        return True
 
-    def _send_half(self, half: list[_Item]) -> bool:
-        result = self._post(half)
-        if result.outcome in _RETRYABLE:
-            self._keep(half, result)
-            return True
-        return self._settle(half, result)
-
-    def _deliver(self, batch: Sequence[_Item], result: SendResult) -> None:
-        self._release(sum(item.size_bytes for item in batch))
-        self._counters.sent_chunks += len(batch)
-        self._counters.sent_spans += sum(item.span_count for item in batch)
+    def _deliver(self, batch: Sequence[Parcel], result: SendResult) -> None:
+        self._pace.delivered()
+        self._chunk_limit = min(self._chunk_limit * 2, _NO_LIMIT)
+        counters = self._counters
+        for parcel in batch:
+            self._release(len(parcel.body))
+            counters.sent_chunks += parcel.chunks
+            counters.sent_spans += parcel.spans
+            counters.settled_spans += parcel.spans
         if result.rates is not None:
-            self._on_rates(result.rates)
+            self._tell(self._on_rates, result.rates)
         if result.agent_state:
-            self._on_state(result.agent_state)
+            self._tell(self._on_state, result.agent_state)
 
-    def _downgrade(self, batch: Sequence[_Item]) -> None:
-        """Go on with v0.4, with this batch and everything after it."""
-        waiting = [*batch, *self._items]
-        self._items.clear()
-        self._encoder = None
-        for item in waiting:
-            if item.spans is not None:
-                self.add(item.spans, item.size_bytes)
-            else:
-                self._items.append(item)
+    def _downgrade(self, refused: Parcel) -> None:
+        """Go on with v0.4, with this payload and every other one of its format."""
+        self._packer.give_up(refused.version)
+        waiting = [refused, *self._parcels]
+        self._parcels.clear()
+        for parcel in waiting:
+            self._take_in([parcel] if parcel.version != refused.version else self._packer.as_v04(parcel))
+        self._tell(self._on_unsupported)
 
-    def _keep(self, batch: Sequence[_Item], result: SendResult) -> None:
-        """Put a batch back to the front, without those the Agent has refused too often."""
+    def _make_smaller(self, batch: list[Parcel]) -> None:
+        """Put back a payload that was too large, to be sent as several; a single chunk is lost."""
+        if len(batch) > 1:
+            self._chunk_limit = len(batch) // 2
+            self._parcels.extendleft(reversed(batch))
+            return
+        halves = self._packer.halve(batch[0])
+        self._parcels.extendleft(reversed(halves))
+        if not halves:
+            self._lose(batch, "too_large")
+
+    def _keep(self, batch: Sequence[Parcel], result: SendResult) -> None:
+        """Put a payload that failed back to the front, and with it those that were set aside as suspects."""
         if result.status:
-            for item in batch:
-                item.failures += 1
-        worn_out = [item for item in batch if item.failures >= _MAX_ANSWERED_FAILURES]
-        if worn_out:
-            self._lose(worn_out, "rejected")
-        self._items.extendleft(item for item in reversed(batch) if item.failures < _MAX_ANSWERED_FAILURES)
+            for parcel in batch:
+                parcel.failures += 1
+        self._parcels.extendleft(reversed(batch))
+        # Others fail as well: it is not their fault.
+        for parcel in self._suspects:
+            parcel.failures = 0
+        self._parcels.extendleft(reversed(self._suspects))
+        self._suspects.clear()
 
-    def _lose(self, batch: Sequence[_Item], reason: str) -> None:
-        self._release(sum(item.size_bytes for item in batch))
-        self._counters.drop(reason, spans=sum(item.span_count for item in batch), chunks=len(batch))
+    # -- chunks that the Agent may never take --------------------------------------------------------
+
+    def _set_suspects_aside(self) -> None:
+        """Let others go first when those in front were refused several times: it may be their fault."""
+        parcels = self._parcels
+        if not parcels or parcels[-1].failures >= _SUSPECT_FAILURES:
+            return
+        while parcels[0].failures >= _SUSPECT_FAILURES:
+            self._suspects.append(parcels.popleft())
+
+    def _send_suspects(self) -> bool:
+        """Try the suspects after others were taken; lose the one that is refused all by itself.
+
+        A refused payload is halved until the culprit is alone. At most one refusal in a round, so that
+        others need not wait.
+        """
+        while self._suspects:
+            batch = self._next_batch(self._suspects, self._suspect_limit)
+            result = self._post(batch)
+            if result.outcome not in _RETRYABLE:
+                self._settle(batch, result)
+                continue
+            if result.status:
+                self._isolate(batch)
+            else:
+                self._suspects.extendleft(reversed(batch))
+            self._parcels.extendleft(reversed(self._suspects))
+            self._suspects.clear()
+            return not self._parcels
+        self._suspect_limit = _NO_LIMIT
+        return not self._parcels
+
+    def _isolate(self, batch: list[Parcel]) -> None:
+        """Put refused suspects back, to be sent in smaller payloads; a single chunk is lost."""
+        if len(batch) > 1:
+            self._suspect_limit = len(batch) // 2
+            self._suspects.extendleft(reversed(batch))
+            return
+        halves = self._packer.halve(batch[0])
+        for half in halves:
+            half.failures = batch[0].failures
+        self._suspects.extendleft(reversed(halves))
+        if not halves:
+            self._lose(batch, "rejected")
+
+    # -- the rest ------------------------------------------------------------------------------------
+
+    def _lose(self, batch: Sequence[Parcel], reason: str) -> None:
+        for parcel in batch:
+            self._release(len(parcel.body))
+            self.lost_chunks += parcel.chunks
+            self._counters.lose(reason, spans=parcel.spans, chunks=parcel.chunks)
+
+    @staticmethod
+    def _tell(callback: Callable[..., None], *args: object) -> None:
+        """Call back; whatever goes wrong there must not lose a payload here."""
+        try:
+            callback(*args)
+        except Exception:  # noqa: BLE001 - see above
+            _log.log(logging.ERROR, "callback", "Telling about an answer of the Agent failed", exc_info=True)

@@ -1,4 +1,6 @@
-"""What happens to a finished chunk before it is sent, in order:
+"""What happens to a finished chunk before it is sent.
+
+In order:
 
     decide → application's trace filters → map → single-span sampling → Agent's filters
       → statistics → drop unsampled → put trace-level tags on what is left
@@ -16,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._model import SpanRecord
 from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
 
 if TYPE_CHECKING:
-    from ddtrace_manual._model import DDSpan, SegmentRecord, SpanRecord
+    from ddtrace_manual._model import DDSpan, SegmentRecord
 
     from .counters import Counters
     from .queue import Chunk
@@ -48,7 +51,7 @@ class ChunkSteps:
 
 
 class Pipeline:
-    """Runs the steps. Used by the worker thread only.
+    """Runs the steps, and settles in the counters every span that is not to be sent. Worker thread only.
 
     Attributes:
         concentrator: Counts spans while client-side statistics are on, else `None`.
@@ -67,10 +70,13 @@ class Pipeline:
 
     def process(self, chunk: Chunk) -> Sequence[DDSpan]:
         """Return what of a chunk is to be sent, possibly nothing."""
+        counters = self._counters
+        settled_before = counters.settled_spans
         try:
             return self._process(chunk)
         except Exception:  # noqa: BLE001 - one chunk must not stop the worker
-            self._counters.drop("serialization_error", spans=len(chunk.spans))
+            settled = counters.settled_spans - settled_before
+            counters.lose("serialization_error", spans=len(chunk.spans) - settled)
             _log.log(logging.ERROR, "process", "Lost a trace of %d spans", len(chunk.spans), exc_info=True)
             return ()
         finally:
@@ -81,14 +87,16 @@ class Pipeline:
         spans: Sequence[SpanRecord] = chunk.spans
         if self._steps.trace_filters:
             spans = self._filtered(spans)
+            if len(spans) != len(chunk.spans):
+                self._counters.lose("trace_processor", spans=len(chunk.spans) - len(spans), chunks=int(not spans))
             if not spans:
-                self._counters.drop("trace_processor", spans=len(chunk.spans))
                 return ()
         if not segment.decided:
             self._steps.decide(segment)
         dd_spans: Sequence[DDSpan] = self._steps.map_chunk(segment, spans, partial=chunk.partial)
         if len(dd_spans) < len(spans):
-            self._counters.drop("serialization_error", spans=len(spans) - len(dd_spans), chunks=0)
+            lost = len(spans) - len(dd_spans)
+            self._counters.lose("serialization_error", spans=lost, chunks=int(not dd_spans))
         if self._steps.sample_spans is not None:
             self._steps.sample_spans(dd_spans, segment.priority)
         if self.concentrator is None or not dd_spans:
@@ -99,7 +107,7 @@ class Pipeline:
         self, segment: SegmentRecord, dd_spans: Sequence[DDSpan], concentrator: Concentrator
     ) -> Sequence[DDSpan]:
         if self.filters and self.filters.rejects(dd_spans):
-            self._count_filtered(dd_spans)
+            self._count_filtered(spans=len(dd_spans), chunks=1)
             return ()
         concentrator.add_chunk(dd_spans)
         selection = select_spans(dd_spans)
@@ -107,28 +115,28 @@ class Pipeline:
             return dd_spans
         self.dropped_p0_traces += selection.dropped_traces
         self.dropped_p0_spans += selection.dropped_spans
-        self._counters.filtered_spans += selection.dropped_spans
-        self._counters.filtered_chunks += selection.dropped_traces
+        self._count_filtered(spans=selection.dropped_spans, chunks=selection.dropped_traces)
         if selection.spans and selection.spans[0] is not dd_spans[0]:
             self._steps.apply_chunk_tags(selection.spans[0], segment)
         return selection.spans
 
-    def _count_filtered(self, dd_spans: Sequence[DDSpan]) -> None:
-        self._counters.filtered_spans += len(dd_spans)
-        self._counters.filtered_chunks += 1
+    def _count_filtered(self, *, spans: int, chunks: int) -> None:
+        counters = self._counters
+        counters.filtered_spans += spans
+        counters.filtered_chunks += chunks
+        counters.settled_spans += spans
 
     def _filtered(self, spans: Sequence[SpanRecord]) -> Sequence[SpanRecord]:
-        """Run the application's filters; one that raises changes nothing."""
+        """Run the application's filters; one that raises, or returns what are no spans, changes nothing."""
         for each in self._steps.trace_filters:
             try:
                 kept = each(spans)
-            except Exception:  # noqa: BLE001 - the application's code
+                if not kept:
+                    return ()
+                spans = _checked(kept)
+            except (Exception, SystemExit):  # noqa: BLE001, PERF203 - the application's code
                 self._counters.count("trace_filter_failed")
                 _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
-                continue
-            if not kept:
-                return ()
-            spans = list(kept)
         return spans
 
     @staticmethod
@@ -140,3 +148,16 @@ class Pipeline:
         root = segment.local_root
         if root is not None and root.end_ns is not None and segment.decided:
             segment.local_root = None
+
+
+def _checked(kept: Sequence[SpanRecord]) -> list[SpanRecord]:
+    """Return what a filter kept as a list.
+
+    Raises:
+        TypeError: Something in it is no span.
+    """
+    spans = list(kept)
+    for span in spans:
+        if not isinstance(span, SpanRecord):
+            raise TypeError(f"a trace filter returned {type(span).__name__} among the spans")
+    return spans

@@ -3,8 +3,11 @@
 It waits until the first chunk has been waiting for the flush interval, or enough bytes wait, or
 somebody flushes; then runs one round: `/info` if due → take → process → send → statistics.
 
-While the Agent is away, rounds go on taking and encoding, and sending is tried once in a while:
-after 1, 2, 4 … 30 seconds, each varied by ± 25 %, so that a fleet does not return together.
+While the Agent is away rounds go on taking and encoding; when to send is up to `Pace`. Statistics stay
+in their buckets meanwhile, because a payload of statistics is never sent twice.
+
+What other threads want of the worker they leave in a field, and ring. No lock is shared with them: a
+signal handler may call `flush` or `shutdown` whatever the interrupted frame was doing.
 
 Source: spec/trace-export.md §2, §10.
 """
@@ -12,19 +15,24 @@ Source: spec/trace-export.md §2, §10.
 from __future__ import annotations
 
 import logging
-import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 
+from .bell import Bell
+
 if TYPE_CHECKING:
+    from ddtrace_manual._agent import AgentClient
     from ddtrace_manual._clock import Clock
     from ddtrace_manual._stats import StatsExporter
 
     from .agent_state import AgentWatch
+    from .counters import Counters
     from .outbox import Outbox
+    from .pace import Pace
     from .pipeline import Pipeline
     from .queue import ChunkQueue
 
@@ -32,24 +40,49 @@ __all__ = ["ExportWorker"]
 
 _log = RateLimitedLogger(get_logger("export"))
 
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
-_PAUSE_WHILE_AWAITED_S = 0.1
-_ATTEMPTS_AT_EXIT = 4
+_THREAD_NAME = "ddtrace-manual-export"
+_FIRST_AWAITED_PAUSE_S = 0.1
+_LONGEST_AWAITED_PAUSE_S = 0.5
+_NEVER_REACHED_NS = 1_000_000_000
+_REPORT_NS = 60_000_000_000
+
+
+class _Flush:
+    """Somebody who waits in `flush`."""
+
+    __slots__ = ("arrived", "bell", "is_over", "missed")
+
+    def __init__(self, bell: Bell) -> None:
+        self.bell = bell
+        self.arrived = False
+        self.missed = False
+        """Something was lost since the call."""
+        self.is_over = False
+
+    def end(self, *, arrived: bool) -> None:
+        self.arrived = arrived and not self.missed
+        self.is_over = True
+        self.bell.ring()
 
 
 class ExportWorker:
-    """Drains the queue. `flush` and `shutdown` may be called from any thread.
+    """Drains the queue. `wake`, `flush` and `shutdown` may be called from anywhere.
 
     Args:
         queue: Where chunks come from.
         pipeline: Turns a chunk into what is sent of it.
         outbox: Sends it.
         agent: Keeps `/info` fresh.
+        client: Whose requests are given a time limit here; calls `wait_to_retry`.
+        pace: When to send while the Agent is away.
         apply_features: Called when the Agent's features may have changed.
-        stats: Flushes statistics, or `None`.
+        stats: Flushes statistics.
+        counters: Of the process.
         interval_s: Longest time a chunk waits before it is sent, in seconds.
         clock: Source of monotonic time.
+        prepare: Called on the thread before its first round, to import what it needs.
+        make_bell: Makes bells.
+        make_thread: Makes the thread; takes `target`, `name` and `daemon`.
     """
 
     def __init__(  # noqa: PLR0913 - wired in one place, by name
@@ -59,233 +92,397 @@ class ExportWorker:
         pipeline: Pipeline,
         outbox: Outbox,
         agent: AgentWatch,
+        client: AgentClient,
+        pace: Pace,
         apply_features: Callable[[], None],
-        stats: StatsExporter | None,
+        stats: StatsExporter,
+        counters: Counters,
         interval_s: float,
         clock: Clock,
+        prepare: Callable[[], None] | None = None,
+        make_bell: Callable[[], Bell] = Bell,
+        make_thread: Callable[..., threading.Thread] | None = None,
     ) -> None:
         self._queue = queue
         self._pipeline = pipeline
         self._outbox = outbox
         self._agent = agent
+        self._client = client
+        self._pace = pace
         self._apply_features = apply_features
         self._stats = stats
+        self._counters = counters
         self._interval_ns = round(interval_s * 1e9)
         self._clock = clock
-        self._random = random.Random()  # noqa: S311 - spreads retries
+        self._prepare = prepare
+        self._make_bell = make_bell
+        self._make_thread = make_thread
+        self._start_lock = threading.RLock()  # guards starting: no second thread. The worker never takes it.
+        self._is_starting = False
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition()  # guards everything below
-        self._send_due_ns: int | None = None
+        self._bell: Bell | None = None
+        # Left here for the worker by other threads; each is written in one step.
         self._is_early = False
-        self._awaited = 0
-        """Number of the newest flush that somebody waits for."""
-        self._finished = 0
-        """Number of the newest flush that is done."""
-        self._finished_well = True
+        self._flushes: deque[_Flush] = deque()
         self._deadline_ns: int | None = None
         """Set by shutdown: when to give up."""
-        # Used by the worker thread only:
-        self._pause_s = 0.0
-        self._resume_ns = 0
+        self._is_replaced = False
+        self._predecessor: ExportWorker | None = None
+        # Left by the worker for others:
+        self._is_done = False
+        self._all_arrived = False
+        # Used by the worker only:
+        self._send_due_ns: int | None = None
+        self._awaited_pause_s = _FIRST_AWAITED_PAUSE_S
+        self._reported_ns: int | None = None
+        self._reported_drops = 0
+        self._failed_rounds = 0
+        self._is_in_last_round = False
+        self._is_limited = False
 
-    # -- called by the application's threads -----------------------------------------------------
+    # -- called from anywhere --------------------------------------------------------------------
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the Agent is known to take nothing at present."""
+        return self._pace.is_away
 
     def wake(self, early: bool) -> None:  # noqa: FBT001 - the queue's callback
         """Note that a first chunk waits, or (`early`) that enough bytes wait; start the thread if needed."""
-        with self._changed:
-            if self._send_due_ns is None:
-                self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
-            self._is_early = self._is_early or early
-            self._changed.notify_all()
+        if early:
+            self._is_early = True
         self.start()
+        self._ring()
 
     def start(self) -> None:
-        """Start the thread unless it runs. Fails silently when no thread can be started any more."""
-        if self._thread is not None:
+        """Start the thread unless it runs. A system that can start none is reported, and asked again next time."""
+        if self._needs_no_thread():
             return
-        with self._changed:
-            if self._thread is not None or self._deadline_ns is not None:
+        with self._start_lock:
+            if self._needs_no_thread():
                 return
-            thread = threading.Thread(target=self._run, name="ddtrace-manual-export", daemon=True)
+            self._is_starting = True
             try:
+                bell = self._make_bell()
+                thread = (self._make_thread or threading.Thread)(target=self._run, name=_THREAD_NAME, daemon=True)
+                self._bell = bell
                 thread.start()
-            except RuntimeError:  # the interpreter ends, or the system has no thread left
+            except RuntimeError:  # the interpreter ends, the system has no thread left, or daemons are forbidden
                 _log.warning("start", "Could not start the export thread; traces go out at shutdown, if at all")
-                return
-            self._thread = thread
+            else:
+                self._thread = thread
+            finally:
+                self._is_starting = False
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything accepted so far, statistics included; return whether it arrived in time."""
+        """Deliver everything accepted so far, statistics included.
+
+        Returns:
+            Whether all of it arrived in time; `False` at once on the worker thread itself.
+        """
+        if self._deadline_ns is not None:
+            return self._all_arrived
         self.start()
-        with self._changed:
-            if self._deadline_ns is not None or self._thread is None:
-                return self._deadline_ns is None and self._queue.waiting_spans() == 0
-            self._awaited += 1
-            ticket = self._awaited
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._finished >= ticket or self._deadline_ns is not None, timeout_s)
-            if self._finished < ticket:
-                self._finished = max(self._finished, ticket)  # nobody waits any more
-                return False
-            return self._finished_well
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return not self._has_work()
+        request = _Flush(self._make_bell())
+        self._flushes.append(request)
+        self._ring()
+        if self._is_done:  # ended meanwhile, perhaps without having seen the request
+            request.end(arrived=self._all_arrived)
+        request.bell.wait(timeout_s)
+        request.is_over = True
+        return request.arrived
 
     def shutdown(self, timeout_s: float) -> bool:
         """Deliver what is finished and stop; return whether all of it arrived in time. Idempotent."""
-        with self._changed:
+        self._queue.close()  # first: what is accepted now is seen by the last round
+        with self._start_lock:
             if self._deadline_ns is not None:
-                return True
-            self._deadline_ns = self._clock.monotonic_ns() + round(timeout_s * 1e9)
-            self._changed.notify_all()
+                return self._all_arrived
+            deadline_ns = self._clock.monotonic_ns() + round(timeout_s * 1e9)
+            self._pace.deadline_ns = self._deadline_ns = deadline_ns
             thread = self._thread
-        self._queue.close()
         if thread is None:
-            if self._queue.waiting_spans():
-                self._last_round()
+            if self._has_work():
+                self._run_last_round()
+            else:
+                self._end(arrived=True)
         elif thread is not threading.current_thread():
-            thread.join(timeout_s)
-            if thread.is_alive():
-                return False
-        return self._finished_well
+            self._ring()
+            thread.join(max(timeout_s, 0))
+        return self._all_arrived
 
-    def hand_over(self, timeout_s: float) -> None:
-        """Stop without a last round: a successor takes over what waits in queue and outbox."""
-        with self._changed:
-            self._is_replaced = True
-            self._deadline_ns = self._clock.monotonic_ns()
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+    def hand_over(self, successor: ExportWorker) -> None:
+        """Stop without a last round: the successor carries on with what is left. Does not wait.
 
-    _is_replaced = False
+        The caller sees to it that new chunks go to the successor's queue.
+        """
+        successor._predecessor = self
+        with self._start_lock:
+            if self._deadline_ns is None:
+                self._is_replaced = True
+                self._deadline_ns = self._clock.monotonic_ns()
+        self._ring()
+        if self._thread is not None or self._has_work():
+            successor.start()
+
+    def wait_to_retry(self, delay_s: float) -> bool:
+        """Wait before the client tries again; return `True` to make no further attempt now.
+
+        Handed to the client, which calls it on the worker thread.
+        """
+        if self._pace.end_attempt(delay_s) or self._ends():
+            return True
+        self._sleep(delay_s)
+        if self._ends():
+            return True
+        self._client.timeout_s = self._pace.start_request()
+        return False
+
+    def _needs_no_thread(self) -> bool:
+        return self._thread is not None or self._is_starting or self._ends()
+
+    def _ends(self) -> bool:
+        """Say whether somebody has called `shutdown` or `hand_over`."""
+        return self._deadline_ns is not None
+
+    def _ring(self) -> None:
+        bell = self._bell
+        if bell is not None:
+            bell.ring()
+
+    def _has_work(self) -> bool:
+        predecessor = self._predecessor
+        return bool(self._queue) or bool(self._outbox) or (predecessor is not None and predecessor._has_work())
 
     # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
+        try:
+            if self._prepare is not None:
+                self._prepare()
+        except Exception:  # noqa: BLE001 - what is missing will be missed, and reported, where it is needed
+            _log.log(logging.ERROR, "prepare", "Could not prepare the export thread", exc_info=True)
+        while not self._ends():
             self._wait()
-            with self._changed:
-                is_last = self._deadline_ns is not None
-                ticket = self._awaited
-            if is_last:
-                if not self._is_replaced:
-                    self._last_round()
-                return
-            is_awaited = ticket > self._finished
-            try:
-                delivered = self._round(is_awaited=is_awaited)
-            except Exception:  # noqa: BLE001 - the thread must survive whatever happens
-                delivered = False
-                _log.log(logging.ERROR, "round", "An export round failed", exc_info=True)
-            with self._changed:
-                if is_awaited and delivered:
-                    self._finished = max(self._finished, ticket)
-                    self._finished_well = True
-                self._changed.notify_all()
-            if is_awaited and not delivered:
-                self._pause(_PAUSE_WHILE_AWAITED_S)
+            if not self._ends():
+                self._turn()
+        if self._is_replaced:
+            self._leave()
+        else:
+            self._run_last_round()
+
+    def _turn(self) -> None:
+        """Do one round, and tell those who wait for it."""
+        flushes = self._take_flushes()
+        lost_before = self._lost()
+        is_empty = self._guarded_round(is_awaited=bool(flushes))
+        if self._lost() != lost_before:
+            for request in flushes:
+                request.missed = True
+        if is_empty:
+            self._awaited_pause_s = _FIRST_AWAITED_PAUSE_S
+            for request in flushes:
+                request.end(arrived=True)
+        elif flushes:
+            self._flushes.extendleft(reversed(flushes))
+            self._sleep(self._awaited_pause_s)
+            self._awaited_pause_s = min(self._awaited_pause_s * 2, _LONGEST_AWAITED_PAUSE_S)
+
+    def _take_flushes(self) -> list[_Flush]:
+        """Return who waits; those who gave up are forgotten."""
+        taken = []
+        while self._flushes:
+            request = self._flushes.popleft()
+            if not request.is_over:
+                taken.append(request)
+        return taken
 
     def _wait(self) -> None:
         """Sleep until there is something to do."""
-        with self._changed:
-            while self._deadline_ns is None and not self._is_early and self._awaited <= self._finished:
-                now = self._clock.monotonic_ns()
-                due = self._due_ns()
-                if due is not None and due <= now:
-                    break
-                self._changed.wait(None if due is None else (due - now) / 1e9)
-            self._is_early = False
+        bell = self._bell
+        while bell is not None and not self._ends() and not self._is_early:
+            while self._flushes and self._flushes[0].is_over:
+                self._flushes.popleft()
+            due = self._due_ns()
+            now = self._clock.monotonic_ns()
+            if self._flushes or (due is not None and due <= now):
+                break
+            bell.wait(None if due is None else (due - now) / 1e9)
+        self._is_early = False
 
     def _due_ns(self) -> int | None:
         """Return when the next round is due without being asked for, or `None` for never."""
-        due = self._send_due_ns
-        if len(self._outbox):
-            due = self._resume_ns if due is None else min(due, self._resume_ns)
-        if self._stats is not None and self._pipeline.concentrator is not None:
-            stats_due = self._stats.next_due_ns()
-            if stats_due is not None:
-                due = stats_due if due is None else min(due, stats_due)
-        return due
+        if self._send_due_ns is None and (self._queue or self._predecessor is not None):
+            self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
+        dues = [self._send_due_ns]
+        if self._outbox:
+            dues.append(self._pace.resume_ns)
+        elif self._pipeline.concentrator is not None:
+            dues.append(self._stats.next_due_ns())
+        return min((due for due in dues if due is not None), default=None)
 
-    def _pause(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._deadline_ns is not None, seconds)
+    def _sleep(self, seconds: float) -> None:
+        """Sleep so long; shorter when the end comes."""
+        bell = self._bell or self._make_bell()
+        until = self._clock.monotonic_ns() + round(seconds * 1e9)
+        while self._is_in_last_round or not self._ends():
+            left_ns = until - self._clock.monotonic_ns()
+            if left_ns <= 0:
+                return
+            bell.wait(left_ns / 1e9)
 
-    def wait_to_retry(self, delay_s: float) -> bool:
-        """Wait before the client tries again; return `True` to give up: in an outage, or when time is over.
+    # -- a round ---------------------------------------------------------------------------------
 
-        Handed to the Agent client.
-        """
-        if self._pause_s:
-            return True  # an outage is known: one attempt a round
-        with self._changed:
-            if self._deadline_ns is None:
-                self._changed.wait_for(lambda: self._deadline_ns is not None, delay_s)
-            if self._deadline_ns is None:
-                return False
-            left_s = (self._deadline_ns - self._clock.monotonic_ns()) / 1e9
-            if left_s <= delay_s:
-                return True
-        # Shutting down: go on trying as long as there is time.
-        threading.Event().wait(min(delay_s, 0.1))
-        return False
+    def _guarded_round(self, *, is_awaited: bool) -> bool:
+        """Do one round, come what may; return whether nothing is left."""
+        try:
+            return self._round(is_awaited=is_awaited)
+        except (Exception, SystemExit):  # noqa: BLE001 - the thread must survive whatever happens
+            _log.log(logging.ERROR, "round", "An export round failed", exc_info=True)
+            self._failed_rounds += 1
+            self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
+            self._pace.failed()
+            return not self._has_work()
+        finally:
+            self._report_drops()
+
+    def _lost(self) -> int:
+        """Return a number that grows with everything that was accepted and will not arrive."""
+        dropped = self._counters.dropped_spans
+        lost = sum(dropped.get(reason, 0) for reason in ("serialization_error", "too_large", "rejected"))
+        return lost + self._counters.lost_stats_payloads + self._failed_rounds
 
     def _round(self, *, is_awaited: bool) -> bool:
-        """Do one round; return whether everything accepted before it has arrived."""
-        if self._agent.refresh(force=is_awaited) or not self._pipeline_is_ready:
-            self._pipeline_is_ready = True
+        """Do one round; return whether nothing is left."""
+        self._adopt()
+        may_send = is_awaited or self._pace.may_send()
+        if may_send:
+            self._client.timeout_s = self._pace.start_request(slow=False)
+            self._agent.refresh(force=is_awaited)
+            self._limit_last_round()
+        if self._agent.take_change():
             self._apply_features()
-        with self._changed:
-            self._send_due_ns = None
-        for chunk in self._queue.take():
-            spans = self._pipeline.process(chunk)
-            if spans:
-                self._outbox.add(spans, chunk.size_bytes)
-            else:
-                self._queue.release(chunk.size_bytes)
-        delivered = self._send(is_awaited=is_awaited)
-        if self._stats is not None and self._pipeline.concentrator is not None:
-            delivered = (self._stats.flush(force=True) if is_awaited else self._stats.flush_if_due()) and delivered
-        return delivered
-
-    _pipeline_is_ready = False
-
-    def _send(self, *, is_awaited: bool) -> bool:
-        """Send what is held unless the Agent is away and it is too early to ask again."""
-        now = self._clock.monotonic_ns()
-        if self._pause_s and now < self._resume_ns and not is_awaited:
+        self._send_due_ns = None
+        self._process_waiting()
+        if self._outbox and may_send:
+            self._send()
+        if self._outbox:
             return False
-        delivered = self._outbox.send()
-        if len(self._outbox):
-            self._pause_s = min(max(self._pause_s * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            varied = self._pause_s * self._random.uniform(0.75, 1.25)
-            self._resume_ns = self._clock.monotonic_ns() + round(varied * 1e9)
-        else:
-            self._pause_s = 0.0
-        return delivered
+        if self._pipeline.concentrator is not None:
+            self._client.timeout_s = self._pace.start_request()
+            if is_awaited:
+                self._stats.flush(force=True)
+            else:
+                self._stats.flush_if_due()
+        return True
 
-    def _last_round(self) -> None:
-        """Deliver what is left, as long as shutdown allows, then count the rest as lost.
+    def _adopt(self) -> None:
+        """Take over from the worker before this one, once it has stopped."""
+        predecessor = self._predecessor
+        if predecessor is None:
+            return
+        thread = predecessor._thread
+        if thread is not None and thread is not threading.current_thread():
+            deadline = self._deadline_ns
+            thread.join(None if deadline is None else max(0.0, (deadline - self._clock.monotonic_ns()) / 1e9))
+            if thread.is_alive():
+                return
+        self._predecessor = None
+        predecessor._adopt()
+        self._outbox.adopt(predecessor._outbox)
+        self._queue.adopt(predecessor._queue)
 
-        An Agent that was never reached is asked only a few times: it will not come now.
-        """
-        delivered = False
+    def _process_waiting(self) -> None:
+        """Take and process what waits now; what comes meanwhile is for the next round."""
+        pipeline, outbox, queue = self._pipeline, self._outbox, self._queue
+        counted = pipeline.concentrator is not None
+        for _ in range(len(queue)):
+            chunk = queue.next()
+            if chunk is None:
+                return
+            spans = pipeline.process(chunk)
+            if spans:
+                outbox.add(spans, chunk.size_bytes, counted=counted)
+            else:
+                queue.release(chunk.size_bytes)
+        outbox.seal()
+
+    def _send(self) -> None:
+        was_away = self._pace.is_away
+        if not self._outbox.send():
+            self._pace.failed()
+        elif was_away:
+            self._agent.expire()  # another Agent may have come back
+            self._pace.delivered()
+
+    def _report_drops(self) -> None:
+        """Say once a minute how many spans found the buffer full."""
+        drops = self._counters.dropped_spans.get("overfull_buffer", 0)
+        now = self._clock.monotonic_ns()
+        if drops == self._reported_drops or (self._reported_ns is not None and now - self._reported_ns < _REPORT_NS):
+            return
+        _log.warning(
+            "overfull",
+            "Dropped %d finished spans, the newest ones: the buffer of %d bytes is full"
+            " (DD_TRACE_WRITER_BUFFER_SIZE_BYTES)",
+            drops - self._reported_drops,
+            self._queue.max_bytes,
+        )
+        self._reported_drops, self._reported_ns = drops, now
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _run_last_round(self) -> None:
+        """Deliver what is left, as long as shutdown allows, then count the rest as lost."""
+        self._is_in_last_round = True
+        arrived = False
         try:
-            attempts = 0
-            while True:
-                attempts += 1
-                delivered = self._round(is_awaited=True)
-                now = self._clock.monotonic_ns()
-                if delivered or not len(self._outbox) or now >= (self._deadline_ns or now):
-                    break
-                if not self._outbox.was_reached and attempts >= _ATTEMPTS_AT_EXIT:
-                    break
-                self._pause_s = _FIRST_PAUSE_S  # one attempt a round from here on
-                threading.Event().wait(_PAUSE_WHILE_AWAITED_S)
-        except Exception:  # noqa: BLE001 - nothing may escape into the exit of the process
+            arrived = self._try_until_deadline()
+            left = self._outbox.abandon()
+            if left:
+                _log.warning("exit", "Lost %d spans at shutdown: the Agent did not take them in time", left)
+        except (Exception, SystemExit):  # noqa: BLE001 - nothing may escape into the exit of the process
             _log.log(logging.ERROR, "last round", "The last export round failed", exc_info=True)
-        self._outbox.abandon()
-        with self._changed:
-            self._finished_well = delivered
-            self._finished = self._awaited
-            self._changed.notify_all()
+        self._end(arrived=arrived)
+
+    def _try_until_deadline(self) -> bool:
+        """Repeat rounds until all has arrived or time is over; return whether all has arrived."""
+        pause_s = _FIRST_AWAITED_PAUSE_S
+        lost_before = self._lost()
+        while True:
+            self._limit_last_round()
+            is_empty = self._guarded_round(is_awaited=True)
+            left_s = ((self._pace.deadline_ns or 0) - self._clock.monotonic_ns()) / 1e9
+            if is_empty or left_s <= 0:
+                return is_empty and self._lost() == lost_before
+            self._sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, _LONGEST_AWAITED_PAUSE_S)
+
+    def _limit_last_round(self) -> None:
+        """Give an Agent that did not answer the first request, and never before, one more second."""
+        if self._is_limited or not self._is_in_last_round or not self._agent.was_attempted or self._was_reached():
+            return
+        self._is_limited = True
+        give_up_ns = self._clock.monotonic_ns() + _NEVER_REACHED_NS
+        self._pace.deadline_ns = min(self._pace.deadline_ns or give_up_ns, give_up_ns)
+
+    def _was_reached(self) -> bool:
+        return self._outbox.was_reached or self._agent.was_answered
+
+    def _leave(self) -> None:
+        """Make room for the successor, who takes over queue and outbox but not the statistics."""
+        try:
+            if not self._pace.is_away:
+                self._client.timeout_s = self._pace.start_request()
+                self._stats.flush(force=True)
+        finally:
+            self._end(arrived=False)
+
+    def _end(self, *, arrived: bool) -> None:
+        self._all_arrived = arrived
+        self._is_done = True
+        while self._flushes:
+            self._flushes.popleft().end(arrived=arrived)
