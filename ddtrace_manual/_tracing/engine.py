@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SynchronousMultiSpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Link, SpanKind
 
 __all__ = ["Engine", "EngineHooks", "SpanLimitValues"]
 
@@ -102,6 +103,16 @@ class SpanLimitValues:
     max_link_attributes: int | None = 128
     max_attribute_length: int | None = None
     max_frames: int = 30
+
+
+class SamplerAnswer(NamedTuple):
+    """What the user's sampler says about a span that is about to start."""
+
+    dropped: NonRecordingSpan | None
+    """The span to use instead when it is not recorded."""
+    attributes: Mapping[str, Any] | None  # Any: values of every type
+    trace_id: int
+    """The trace id the sampler has seen; a new trace must have it."""
 
 
 class Engine:
@@ -174,6 +185,7 @@ class Engine:
         scope: InstrumentationScope | None = None,
         operation_name: str | None = None,
         values: dict[str, Any] | None = None,  # Any: values of every type
+        trace_id: int | None = None,
     ) -> Span:
         """Start a span under the current span of `context`, or a new local trace.
 
@@ -185,6 +197,7 @@ class Engine:
             scope: Instrumentation scope; `None` is the facade's.
             operation_name: Set for spans of the facade: then the service of a local parent is taken over.
             values: Attributes in the form they are kept; the span takes the dictionary over.
+            trace_id: For a new trace: the id that the user's sampler has seen.
         """
         parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         span_class = self.span_class
@@ -196,7 +209,7 @@ class Engine:
             span.segment = segment
             span.values = {} if values is None else values
         else:
-            span = self._start_rare(context, parent, values)
+            span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
         span.otel_name = name
         if scope is not None:
@@ -213,8 +226,12 @@ class Engine:
         return span
 
     def _start_rare(
-        self, context: Context, parent: object, values: dict[str, Any] | None
-    ) -> Span:  # Any: values of every type
+        self,
+        context: Context,
+        parent: object,
+        values: dict[str, Any] | None,  # Any: values of every type
+        trace_id: int | None,
+    ) -> Span:
         """Make a span that is a local root, or whose parent is ended, foreign or of another process."""
         span = _new(self.span_class)
         span.values = {} if values is None else values
@@ -222,7 +239,7 @@ class Engine:
             if CLOSED_KEY in context:
                 outer = skip_closed(context)
                 if outer.get(SPAN_KEY) is not parent:
-                    return self._start_rare(outer, outer.get(SPAN_KEY), values)
+                    return self._start_rare(outer, outer.get(SPAN_KEY), values, trace_id)
             span.parent_id = parent.span_id
             if parent.segment.engine is self:
                 span.local_parent = parent
@@ -231,9 +248,10 @@ class Engine:
             span.segment = self._adopt(parent.segment)
         else:
             remote = self._remote_parent(context, parent)
-            span.segment, is_first = self._segment_for(remote)
+            span.segment, is_first = self._segment_for(remote, trace_id)
             if remote is not None:
                 span.parent_id = remote.span_id if remote.trace_id else 0
+                span.given_parent = parent
                 if is_first:
                     for link in remote.links:
                         span.append_link(link)
@@ -262,14 +280,14 @@ class Engine:
             remote.priority = None  # the parent was dropped here by the user's sampler, which now wants this span
         return remote
 
-    def _segment_for(self, remote: RemoteContext | None) -> tuple[Segment, bool]:
+    def _segment_for(self, remote: RemoteContext | None, trace_id: int | None) -> tuple[Segment, bool]:
         """Return the segment a remote context leads to, and whether its first span is being started."""
         if remote is None:
-            return Segment(self, self.new_trace_id()), True
+            return Segment(self, trace_id or self.new_trace_id()), True
         segment = remote.segment
         if isinstance(segment, Segment) and segment.engine is self:
             return segment, False
-        segment = Segment(self, remote.trace_id or self.new_trace_id())
+        segment = Segment(self, remote.trace_id or trace_id or self.new_trace_id())
         segment.inherit(remote)
         remote.segment = segment
         return segment, True
@@ -302,34 +320,30 @@ class Engine:
         self,
         context: Context,
         name: str,
-        kind: Any,  # Any: SpanKind, passed through
-        attributes: Mapping[str, Any] | None,
-        links: Sequence[Any] | None,
-    ) -> tuple[NonRecordingSpan | None, Mapping[str, Any] | None]:
-        """Ask the user's sampler; return a non-recording span when it drops, else the attributes to use."""
-        sampler = self.sampler
-        if sampler is None:
-            return None, attributes
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,  # Any: values of every type
+        links: Sequence[Link] | None,
+    ) -> SamplerAnswer:
+        """Ask the user's sampler whether to record a span. A sampler that fails records."""
         parent = context.get(SPAN_KEY)
         parent_context = parent.get_span_context() if isinstance(parent, OtelSpan) else None
-        if parent_context is not None and not parent_context.is_valid:
-            parent_context = None
-        trace_id = parent_context.trace_id if parent_context is not None else self.new_trace_id()
+        if parent_context is not None and parent_context.is_valid:
+            trace_id = parent_context.trace_id
+        else:
+            trace_id = self.new_trace_id()
+        sampler = self.sampler
+        if sampler is None:
+            return SamplerAnswer(None, attributes, trace_id)
         try:
             result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            if result.decision.is_recording():  # type: ignore[no-untyped-call] # untyped in the SDK
+                return SamplerAnswer(None, result.attributes, trace_id)
         except Exception:
             _logger.exception("The sampler failed; the span is recorded.")
-            return None, attributes
-        if result.decision.is_recording():  # type: ignore[no-untyped-call] # untyped in the SDK
-            return None, result.attributes
-        dropped = SpanContext(
-            trace_id,
-            self.new_span_id() or self.ids.span_id(),
-            False,
-            TraceFlags(0),
-            result.trace_state,
-        )
-        return NonRecordingSpan(dropped), None
+            return SamplerAnswer(None, attributes, trace_id)
+        span_id = self.new_span_id() or self.ids.span_id()
+        dropped = SpanContext(trace_id, span_id, False, TraceFlags(0), result.trace_state)
+        return SamplerAnswer(NonRecordingSpan(dropped), None, trace_id)
 
     # -- deciding ------------------------------------------------------------------------------------
 

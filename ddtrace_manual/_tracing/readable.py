@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import Span as OtelSpan
 
 from ddtrace_manual import _tags
 from ddtrace_manual._version import __version__
@@ -100,6 +101,10 @@ def parent_context(span: Span) -> SpanContext | None:
         return None
     if span.local_parent is not None:
         return span.local_parent.get_span_context()
+    if isinstance(span.given_parent, OtelSpan):
+        given = span.given_parent.get_span_context()
+        if given.span_id == span.parent_id:
+            return given
     segment = span.segment
     flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
     return SpanContext(segment.trace_id, span.parent_id, span.is_local_root, flags)

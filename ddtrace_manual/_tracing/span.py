@@ -72,6 +72,8 @@ class Span(SpanRecord, _types.Span, SDKSpan):
     dropped_values = 0
     dropped_event_records = 0
     dropped_link_records = 0
+    given_parent: object = None
+    """The non-recording span that was given as parent, for its span context."""
     failed_child_id = 0
     """Span id of the child whose exception was seen last; its exception is told only once in full."""
     _context_cache: SpanContext | None = None

@@ -74,14 +74,16 @@ class Tracer(SDKTracer):
             parent = context.get(SPAN_KEY)
             parent = parent if isinstance(parent, OtelSpan) else INVALID_SPAN
             return NonRecordingSpan(parent.get_span_context())
+        trace_id = None
         if engine.sampler is not None:
-            dropped, attributes = engine.sample(context, name, kind, attributes, links)
+            dropped, attributes, trace_id = engine.sample(context, name, kind, attributes, links)
             if dropped is not None:
                 return dropped
         span = engine.start(
             name if name.__class__ is str else safe_str(name),
             context,
             cast("Any", self._instrumentation_scope),
+            trace_id=trace_id,
         )
         if kind is not SpanKind.INTERNAL:
             span.otel_kind = kind
@@ -95,7 +97,7 @@ class Tracer(SDKTracer):
             engine.notify_start(span, context)
         return span
 
-    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0913 - the OpenTelemetry signature
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0913, PLR0917 - the OpenTelemetry signature
         self,
         name: str,
         context: Context | None = None,
