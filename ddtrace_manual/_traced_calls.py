@@ -75,10 +75,15 @@ class TracedCall(_Proxy):  # type: ignore[misc] # see _Proxy
         return self.__reduce_ex__(2)
 
     def __copy__(self) -> TracedCall:
-        return type(self)(copy.copy(self.__wrapped__), self._self_plan, self._self_runner)
+        return self._around(copy.copy(self.__wrapped__))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TracedCall:
-        return type(self)(copy.deepcopy(self.__wrapped__, memo), self._self_plan, self._self_runner)
+        return self._around(copy.deepcopy(self.__wrapped__, memo))
+
+    def _around(self, copied: Callable[..., Any]) -> TracedCall:
+        if copied is self.__wrapped__:  # a function or another immutable callable
+            return self
+        return type(self)(copied, self._self_plan, self._self_runner)
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
@@ -93,12 +98,6 @@ class BoundableCall(TracedCall):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
-
-    def __copy__(self) -> BoundableCall:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> BoundableCall:
-        return self
 
 
 class DescriptorCall(TracedCall):

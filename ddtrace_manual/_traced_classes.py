@@ -30,6 +30,8 @@ __all__ = [
 UNTRACED_MARK = "__ddtrace_manual_untraced__"
 """Attribute of functions that a traced class leaves alone."""
 
+_IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+
 # Any: members of every type pass through this module.
 
 
@@ -156,7 +158,10 @@ def members_to_trace(cls: type, only: Iterable[str] | None) -> dict[str, Any]:
 
     Raises:
         ConfigurationError: `only` names something that the class does not define or that cannot be traced.
+        TypeError: The class is built in.
     """
+    if cls.__flags__ & _IMMUTABLE_TYPE:
+        raise TypeError(f"cannot trace the class {cls.__qualname__}: it is built in")
     members = cls.__dict__
     if only is None:
         chosen = {name: member for name, member in members.items() if _is_public_method(cls, name, member)}
