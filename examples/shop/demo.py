@@ -78,8 +78,9 @@ def run(count: int, *, keep: bool) -> int:
     """Do one run with `count` requests."""
     with contextlib.ExitStack() as stack:
         agent = stack.enter_context(agent_to_use())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shop-")))
         print(f"agent     {agent.url}{' (test agent, started for this demo)' if agent.ours else ''}")
-        sent = send_requests(stack, agent, count)
+        sent = send_requests(folder, agent, count)
         problems = checks.wrong_answers(sent)
         if agent.readable:
             problems += read_back(agent, sent)
@@ -87,6 +88,8 @@ def run(count: int, *, keep: bool) -> int:
             print("          It is a real Agent: what it received cannot be read back here; look into Datadog.")
         for problem in problems[:20]:
             print(f"  ✗ {problem}")
+        for log in sorted(folder.glob("*.log")) if problems else []:
+            print(f"\nend of {log.name}:\n{log.read_text(errors='replace')[-2000:]}")
         if agent.web_url:
             print(f"\nbrowser   {agent.web_url}/requests{'' if keep else '   (gone when this ends: make demo KEEP=1)'}")
         if keep:
@@ -98,10 +101,12 @@ def run(count: int, *, keep: bool) -> int:
     return 1 if problems else 0
 
 
-def send_requests(stack: contextlib.ExitStack, agent: Agent, count: int) -> list[checks.Sent]:
-    """Start both services, send the requests through four connections and stop the services again."""
+def send_requests(folder: Path, agent: Agent, count: int) -> list[checks.Sent]:
+    """Start both services, send the requests through four connections and stop the services again.
+
+    The services write their logs into `folder`.
+    """
     with contextlib.ExitStack() as services:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shop-")))
         gateway_port, payments_port = test_agent.free_ports(2)
         payments = f"http://127.0.0.1:{payments_port}"
         gateway = f"http://127.0.0.1:{gateway_port}"
