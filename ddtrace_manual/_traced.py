@@ -23,17 +23,19 @@ from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from functools import cached_property, partialmethod
+    from typing import TypeAlias
 
     from ._types import Kind, LinkTarget, Tags
+
+    _Function: TypeAlias = Callable[..., Any]
+    _Descriptor: TypeAlias = (
+        staticmethod[..., Any] | classmethod[Any, ..., Any] | property | cached_property[Any] | partialmethod[Any]
+    )
 
 __all__ = ["traced", "untraced"]
 
 # Any: callables of every signature and return type are decorated.
-_Target = TypeVar(
-    "_Target",
-    bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any] | property | cached_property[Any] "
-    "| partialmethod[Any]",
-)
+_Target = TypeVar("_Target", bound="_Function | _Descriptor")
 
 
 class TracedDecorator(Protocol):

@@ -102,7 +102,7 @@ def _names(option: str, value: object) -> tuple[str, ...]:
     return names
 
 
-def default_name(target: object) -> str:
+def default_name(target: Any) -> str:  # Any: any callable
     """Return `module.qualname` of a callable; of its class when it has no name of its own."""
     while not hasattr(target, "__qualname__") and hasattr(target, "func"):
         target = target.func  # functools.partial and its kin
