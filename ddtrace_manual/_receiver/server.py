@@ -280,11 +280,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._write(_MALFORMED, b"not gzip", agent)
                 return
         fault, status, answer = agent.answer(self.command, self.path.partition("?")[0], headers, body)
-        if fault is not None and (fault.reset or fault.garbage):
-            self._break(b"\x00garbage\xff\r\n" if fault.garbage else b"")
+        if fault is not None and fault.reset:
+            self._reset()
+        elif fault is not None and fault.garbage:
+            self.close_connection = True
+            self.wfile.write(b"\x00garbage\xff\r\n")
         elif fault is not None and fault.truncate:
+            self.close_connection = True
             self._write(status, answer, agent, sent=len(answer) // 2)
-            self._break(b"")
         else:
             self._write(status, answer, agent)
 
@@ -300,15 +303,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[:sent])
 
-    def _break(self, last_words: bytes) -> None:
-        """Cut the connection, with a reset where nothing was said."""
+    def _reset(self) -> None:
+        """Cut the connection with a reset."""
         self.close_connection = True
-        if last_words:
-            self.wfile.write(last_words)
-            return
-        self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        # The files hold the socket open as well; only the last close resets.
+        # The file holds the socket open as well; only the last close resets.
         self.rfile.close()
         self.connection.close()
 
