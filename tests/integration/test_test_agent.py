@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -56,16 +57,15 @@ def test_agent_checks_payload_headers(test_agent):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("ending", ["terminate", "kill"])
-def test_agent_ends_with_its_owner(agent_process, ending):
+def test_agent_ends_with_its_owner(agent_process, ending, tmp_path):
     """The agent leaves when its owner is asked to stop, and also when the owner is killed."""
-    with subprocess.Popen([sys.executable, SCRIPT], stdout=subprocess.PIPE, text=True) as owner:
+    environ = os.environ | {"TMPDIR": str(tmp_path)}  # the killed one leaves its folder behind
+    with subprocess.Popen([sys.executable, SCRIPT], env=environ, stdout=subprocess.PIPE, text=True) as owner:
         url = owner.stdout.readline().strip().partition("=")[2]
         with urllib.request.urlopen(f"{url}/info", timeout=10) as answer:
             assert answer.status == 200
         getattr(owner, ending)()
         owner.wait(20)
-    import time
-
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
