@@ -93,6 +93,7 @@ class BoundableCall(TracedCall):
     """Stands in for a function."""
 
     # The proxy would make every function look like a container to `collections.abc`.
+    __iter__ = None
     __len__ = None
     __contains__ = None
 
