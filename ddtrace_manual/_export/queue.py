@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "ChunkQueue", "estimate_bytes"]
 
 _SPAN_BYTES = 500
-_NUMBER_BYTES = 8
 
 
 class Chunk(NamedTuple):

@@ -1,0 +1,171 @@
+"""What happens to a chunk before it is sent."""
+
+import sys
+
+import pytest
+
+from ddtrace_manual._agent import AgentInfo
+from ddtrace_manual._export import Chunk, ChunkSteps, Counters, Pipeline
+from ddtrace_manual._model import SegmentRecord
+from ddtrace_manual._stats import TraceFilters
+
+
+class Counting:
+    """A concentrator that notes what it was given."""
+
+    def __init__(self):
+        self.counted = []
+
+    def add_chunk(self, chunk):
+        self.counted.append([span["span_id"] for span in chunk])
+
+
+@pytest.fixture
+def counters():
+    return Counters()
+
+
+@pytest.fixture
+def make(counters, datadog_span):
+    def make(priority=1, **steps):
+        def map_chunk(segment, spans, *, partial):
+            return [datadog_span(span.span_id, priority=priority) for span in spans]
+
+        steps = {"decide": lambda segment: None, "map_chunk": map_chunk, "apply_chunk_tags": lambda *_: None, **steps}
+        return Pipeline(ChunkSteps(**steps), counters)
+
+    return make
+
+
+@pytest.fixture
+def chunk(spans, counters):
+    made = spans(3)
+    counters.accepted_spans = 3
+    return Chunk(made[0].segment, made, False, 1)
+
+
+def ids(dd_spans):
+    return [span["span_id"] for span in dd_spans]
+
+
+def test_a_chunk_is_mapped_and_its_spans_let_go(make, chunk, counters):
+    """Without filters and statistics all spans are sent, and references that keep spans alive are broken."""
+    root, child, _ = chunk.spans
+    child.local_parent = root
+    chunk.segment.local_root = root
+    assert ids(make().process(chunk)) == [1, 2, 3]
+    assert child.local_parent is None
+    assert chunk.segment.local_root is None
+    assert counters.settled_spans == 0
+
+
+def test_an_open_root_keeps_its_place(make, chunk):
+    """The local root of a partially flushed trace is still known to the segment."""
+    root = chunk.spans[0]
+    root.end_ns = None
+    chunk.segment.local_root = root
+    make().process(chunk)
+    assert chunk.segment.local_root is root
+
+
+def test_the_decision_is_made_unless_it_was(make, chunk):
+    """An undecided segment is decided before it is mapped, a decided one is left alone."""
+    decided = []
+
+    def decide(segment):
+        decided.append(segment)
+        segment.decided = True
+
+    pipeline = make(decide=decide)
+    chunk.segment.decided = False
+    pipeline.process(chunk)
+    pipeline.process(chunk)
+    assert decided == [chunk.segment]
+
+
+def test_filters_run_in_order_and_may_drop(make, chunk, counters):
+    """Each filter sees what the one before it kept; what is removed is counted; nothing left drops the chunk."""
+    pipeline = make(trace_filters=(lambda spans: spans[1:], lambda spans: tuple(spans[:1])))
+    assert ids(pipeline.process(chunk)) == [2]
+    assert counters.dropped_spans == {"trace_processor": 2}
+    assert counters.dropped_chunks == {"trace_processor": 0}
+    pipeline = make(trace_filters=(lambda spans: None, lambda spans: 1 / 0))
+    assert pipeline.process(chunk) == ()
+    assert counters.dropped_spans == {"trace_processor": 5}
+    assert counters.dropped_chunks == {"trace_processor": 1}
+    assert counters.settled_spans == 5
+
+
+@pytest.mark.parametrize(
+    "bad", [lambda spans: 1 / 0, lambda spans: True, lambda spans: [None], lambda spans: sys.exit()]
+)
+def test_a_bad_filter_changes_nothing(make, chunk, counters, bad, caplog):
+    """A filter that raises, exits or returns something else than spans is logged, counted and skipped."""
+    pipeline = make(trace_filters=(bad, lambda spans: spans[:2]))
+    assert ids(pipeline.process(chunk)) == [1, 2]
+    assert counters.events == {"trace_filter_failed": 1}
+
+
+def test_spans_that_cannot_be_mapped_are_counted(make, chunk, counters, datadog_span):
+    """What the mapping leaves out is lost and counted; the rest goes on."""
+    pipeline = make(map_chunk=lambda segment, spans, *, partial: [datadog_span(1)])
+    assert ids(pipeline.process(chunk)) == [1]
+    assert counters.dropped_spans == {"serialization_error": 2}
+    assert counters.settled_spans == 2
+
+
+def test_a_failing_step_loses_one_chunk(make, chunk, counters):
+    """An error in a step loses the chunk, counts each of its spans once, and does not raise."""
+    pipeline = make(map_chunk=lambda *args, **kwargs: 1 / 0, trace_filters=(lambda spans: spans[1:],))
+    assert pipeline.process(chunk) == ()
+    assert counters.dropped_spans == {"trace_processor": 1, "serialization_error": 2}
+    assert counters.queued_spans == 0
+
+
+def test_statistics_see_spans_before_they_are_dropped(make, chunk, counters):
+    """With statistics on an unsampled chunk is counted, then dropped and reported with the next payload."""
+    pipeline = make(priority=0)
+    pipeline.concentrator = Counting()
+    assert pipeline.process(chunk) == ()
+    assert pipeline.concentrator.counted == [[1, 2, 3]]
+    assert (pipeline.dropped_p0_traces, pipeline.dropped_p0_spans) == (1, 3)
+    assert (counters.filtered_spans, counters.filtered_chunks, counters.queued_spans) == (3, 1, 0)
+
+
+def test_kept_traces_pass_with_statistics_on(make, chunk):
+    """With statistics on a kept chunk is counted and sent whole."""
+    pipeline = make()
+    pipeline.concentrator = Counting()
+    assert ids(pipeline.process(chunk)) == [1, 2, 3]
+    assert pipeline.concentrator.counted == [[1, 2, 3]]
+
+
+def test_a_reduced_chunk_keeps_its_trace_tags(make, chunk):
+    """When single-span sampling leaves only later spans, the first of these gets the trace-level tags."""
+    tagged = []
+
+    def sample(dd_spans, priority):
+        dd_spans[1]["metrics"]["_dd.span_sampling.mechanism"] = 8.0
+
+    pipeline = make(priority=0, sample_spans=sample, apply_chunk_tags=lambda span, segment: tagged.append(span))
+    pipeline.concentrator = Counting()
+    assert ids(pipeline.process(chunk)) == [2]
+    assert ids(tagged) == [2]
+    assert pipeline.dropped_p0_traces == 0
+
+
+def test_the_agents_filters_drop_without_counting_as_unsampled(make, chunk, counters):
+    """What the Agent's own filters reject is neither counted in statistics nor reported as dropped."""
+    pipeline = make()
+    pipeline.concentrator = Counting()
+    pipeline.filters = TraceFilters.from_info(AgentInfo(ignore_resources=("r",)))
+    assert pipeline.process(chunk) == ()
+    assert pipeline.concentrator.counted == []
+    assert pipeline.dropped_p0_traces == 0
+    assert counters.filtered_spans == 3
+
+
+def test_a_segment_without_root_is_fine(make, counters, spans):
+    """A chunk of a segment that was exported before is processed as any other."""
+    made = spans(1, segment=SegmentRecord())
+    assert len(make().process(Chunk(made[0].segment, made, True, 1))) == 1
