@@ -132,11 +132,11 @@ class continue_trace:  # noqa: N801 - used like a function
 def inject_environ(env: MutableMapping[str, str]) -> MutableMapping[str, str]:
     """Write the current trace into environment variables for a child process, and return them.
 
-    Names are header names in upper case with `_` for `-`, for example `TRACEPARENT`.
+    Names are header names in upper case with `_` for `-`, for example `TRACEPARENT`; variables of an
+    earlier trace are removed.
     """
-    headers: dict[str, str] = inject({})
-    for name, value in headers.items():
-        env[name.upper().replace("-", "_")] = value
+    if RUNTIME.inject_environ is not None:
+        RUNTIME.inject_environ(env, get_current())
     return env
 
 
@@ -146,11 +146,10 @@ def extract_environ(env: Mapping[str, str] | None = None) -> Context:
     Args:
         env: The variables; default: those of this process.
     """
-    if env is None:
-        if RUNTIME.environ is None:
-            return extract({})
-        env = RUNTIME.environ()
-    return extract({name.lower().replace("_", "-"): value for name, value in env.items()})
+    base = get_current()
+    if RUNTIME.extract_environ is None or RUNTIME.environ is None:
+        return base
+    return RUNTIME.extract_environ(RUNTIME.environ() if env is None else env, base)
 
 
 def get_baggage(key: str | None = None) -> Any:  # Any: a value, or a mapping of all items

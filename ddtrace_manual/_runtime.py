@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from opentelemetry.context import Context
 
     from ._tracing.engine import Engine
+    from .config import Config
 
 __all__ = ["RUNTIME", "Runtime"]
 
@@ -33,6 +34,15 @@ class Runtime:
 
     extract: Callable[[Any, Context | None, Any], Context] | None = None  # Any: carriers of every form
     """(carrier, base context, getter) → context; `None` before `configure()`."""
+
+    inject_environ: Callable[[MutableMapping[str, str], Context], None] | None = None
+    """(environment of a child process, context) → writes variables; `None` before `configure()`."""
+
+    extract_environ: Callable[[Mapping[str, str], Context], Context] | None = None
+    """(environment, base context) → context; `None` before `configure()`."""
+
+    config: Config | None = None
+    """The effective configuration, for integrations: they derive what they need once for each configuration."""
 
     redact: Callable[[str, object], object] | None = None
     """(name, value) → value to record, for captured arguments and return values."""

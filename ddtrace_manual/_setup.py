@@ -245,8 +245,8 @@ def _install(provider: TracerProvider, config: Config) -> None:
     RUNTIME.environ = process_environ
     RUNTIME.log_identity = (parts.service, config.env or "", config.version or "")
     RUNTIME.logs_injection = config.logs_injection
-    RUNTIME.inject = parts.otel_propagator.inject
-    RUNTIME.extract = parts.otel_propagator.extract
+    RUNTIME.config = config
+    _use_propagator(parts)
     foreign = _foreign_provider(provider)
     RUNTIME.use_otel = foreign is not None
     _use_engine(provider.engine)
@@ -263,6 +263,17 @@ def _install(provider: TracerProvider, config: Config) -> None:
         if trace._TRACER_PROVIDER is None:
             trace.set_tracer_provider(provider)
         _install_propagator(parts)
+
+
+def _use_propagator(parts: Parts) -> None:
+    """Let the facade read and write headers and environments with the propagator of these parts."""
+    from .propagation import extract_environ, inject_environ  # noqa: PLC0415 - importing the package stays light
+
+    propagator = parts.otel_propagator
+    RUNTIME.inject = propagator.inject
+    RUNTIME.extract = propagator.extract
+    RUNTIME.inject_environ = lambda env, context: inject_environ(env, propagator, context)
+    RUNTIME.extract_environ = lambda env, base: extract_environ(env, propagator, base)
 
 
 def _use_engine(engine: Engine | None) -> None:
@@ -318,6 +329,5 @@ def _renew_after_fork() -> EngineHooks:
     _setup.parts = parts
     provider.use_pipeline(flush=parts.worker.flush, shutdown=parts.worker.shutdown)
     RUNTIME.count = _setup.counters.count
-    RUNTIME.inject = parts.otel_propagator.inject
-    RUNTIME.extract = parts.otel_propagator.extract
+    _use_propagator(parts)
     return parts.hooks

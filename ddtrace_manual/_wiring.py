@@ -12,9 +12,9 @@ import codecs
 import os
 import platform
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import baggage
 from opentelemetry.sdk.resources import Resource
 
 from . import _tags
@@ -46,22 +46,15 @@ from ._export import (
 )
 from ._log import get_logger
 from ._mapping import Mapper, MappingSettings
-from ._stats import (
-    NO_FILTERS,
-    AggregationRules,
-    CardinalityLimits,
-    Concentrator,
-    StatsExporter,
-    StatsIdentity,
-    TraceFilters,
-)
 from ._tracing import EngineHooks
 from ._version import __version__
+from ._wiring_stats import Statistics
 from .exceptions import ConfigurationError
 from .propagation import (
     DatadogPropagator,
     PropagationSettings,
     Propagator,
+    baggage_tags,
     display_trace_state,
     remote_from_span_context,
 )
@@ -75,9 +68,7 @@ from .sampling import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from opentelemetry.context import Context
+    from collections.abc import Callable
 
     from ._agent import Transport
     from ._model import SegmentRecord
@@ -159,7 +150,7 @@ class Parts:
             decide_manual=self.sampler.decide_manual,
             display_trace_state=display_trace_state,
             remote_of=remote_from_span_context,
-            baggage_tags=_baggage_tagger(config.trace_baggage_tag_keys),
+            baggage_tags=partial(baggage_tags, keys) if (keys := config.trace_baggage_tag_keys) else None,
         )
 
     # -- building ----------------------------------------------------------------------------------
@@ -248,14 +239,15 @@ class Parts:
             on_unsupported=self.agent.expire,
             on_sent=self._on_sent,
         )
-        self.concentrator = Concentrator(AggregationRules(), _cardinality_limits(config))
-        self.stats = StatsExporter(
-            self.concentrator,
-            self._send_stats,
-            identity=self._stats_identity,
-            runtime_id=lambda: self.runtime_id,
-            on_collapsed=self._on_collapsed,
-            interval_s=config.trace_stats_writer_interval,
+        self.statistics = Statistics(
+            config,
+            service=self.service,
+            runtime_id=self.runtime_id,
+            counters=self.counters,
+            client=client,
+            agent=self.agent,
+            wait=lambda delay_s: self.worker.pause(delay_s),  # noqa: PLW0108 - the worker is made later
+            health=self.health,
         )
         self.worker = ExportWorker(
             queue=self.queue,
@@ -265,7 +257,8 @@ class Parts:
             client=client,
             pace=self.pace,
             apply_features=self._apply_features,
-            stats=self.stats,
+            stats=self.statistics.exporter,
+            stats_go_elsewhere=self.statistics.is_otlp,
             counters=self.counters,
             interval_s=config.trace_writer_interval_seconds,
             clock=SYSTEM_CLOCK,
@@ -306,19 +299,7 @@ class Parts:
             native_events=features.native_events,
             v1_encoder=self._make_v1_encoder,
         )
-        pipeline = self.pipeline
-        if features.stats:
-            self.concentrator.rules = AggregationRules(
-                span_kinds=frozenset(features.span_kinds),
-                peer_tags=features.peer_tags,
-                additional_tags=self.config.trace_stats_additional_tags,
-            )
-            pipeline.filters = TraceFilters.from_info(self.agent.info) if self.agent.info else NO_FILTERS
-            pipeline.concentrator = self.concentrator
-        elif pipeline.concentrator is not None:
-            self.stats.flush(force=True)
-            pipeline.concentrator = None
-            pipeline.filters = NO_FILTERS
+        self.statistics.apply_features(self.pipeline)
 
     def _make_v1_encoder(self) -> V1Encoder:
         config = self.config
@@ -335,16 +316,7 @@ class Parts:
         )
 
     def _payload_headers(self, counted: bool) -> dict[str, str]:  # noqa: FBT001 - a callback
-        """Return what a payload says about statistics of its chunks."""
-        pipeline = self.pipeline
-        if not counted:
-            return {} if self.config.apm_tracing_enabled else {"Datadog-Client-Computed-Stats": "true"}
-        headers = {"Datadog-Client-Computed-Stats": "true"}
-        if pipeline.dropped_p0_traces:
-            headers["Datadog-Client-Dropped-P0-Traces"] = str(pipeline.dropped_p0_traces)
-        if pipeline.dropped_p0_spans:
-            headers["Datadog-Client-Dropped-P0-Spans"] = str(pipeline.dropped_p0_spans)
-        return headers
+        return self.statistics.payload_headers(self.pipeline, counted=counted)
 
     def _on_sent(self, result: SendResult, size_bytes: int, chunks: int, counted: bool) -> None:  # noqa: FBT001
         """Report dropped traces once, with the payload that was delivered; report health."""
@@ -353,36 +325,10 @@ class Parts:
         if self.health is not None:
             report_send(self.health, result, chunks=chunks, payload_bytes=size_bytes)
 
-    def _on_collapsed(self, kind: str, spans: int) -> None:
-        if self.health is not None:
-            self.health.count("datadog.tracer.stats.collapsed_spans", spans, (f"collapsed_spans:{kind}",))
-
-    def _send_stats(self, body: bytes) -> bool:
-        result = self.client.send_stats(body)
-        if result.delivered:
-            self.counters.stats_payloads += 1
-            return True
-        self.counters.lost_stats_payloads += 1
-        if result.outcome == "unsupported":
-            self.concentrator.flush(force=True)  # what else was counted has no receiver either
-            self.agent.stats_refused()
-        return False
-
     def _prepare_thread(self) -> None:
         """Import, on the worker's thread, what only requests need."""
         if self._has_real_transport:
             run_between_forks(_import_http)
-
-    def _stats_identity(self) -> StatsIdentity:
-        config = self.config
-        return StatsIdentity(
-            service=self.service,
-            env=config.env or "",
-            version=config.version or "",
-            hostname=config.hostname or "",
-            git_commit_sha=config.git_commit_sha or "",
-            process_tags=config.process_tags,
-        )
 
     def _accept_synchronously(self, segment: Any, spans: Any, *, partial: bool) -> None:  # Any: as ChunkQueue.put
         if self.queue.put(segment, spans, partial=partial) and not self.worker.is_away:
@@ -431,27 +377,3 @@ def _make_health(config: Config) -> DogStatsdClient | None:
     except ConfigurationError as exc:
         _log.error("Cannot send health metrics (DD_DOGSTATSD_URL): %s", exc)
         return None
-
-
-def _cardinality_limits(config: Config) -> CardinalityLimits:
-    return CardinalityLimits(
-        keys=config.trace_stats_cardinality_limit,
-        resources=config.trace_stats_resource_cardinality_limit,
-        http_endpoints=config.trace_stats_http_endpoint_cardinality_limit,
-        peer_tags=config.trace_stats_peer_tags_cardinality_limit,
-        additional_tags=config.trace_stats_additional_tags_cardinality_limit,
-    )
-
-
-def _baggage_tagger(keys: tuple[str, ...]) -> Callable[[Context], Mapping[str, str]] | None:
-    """Return what promotes baggage to tags of a local root (spec/propagation.md §9.4)."""
-    if not keys:
-        return None
-    takes_all = "*" in keys
-
-    def tag(context: Context) -> Mapping[str, str]:
-        items = baggage.get_all(context)
-        chosen = items if takes_all else [key for key in keys if key in items]
-        return {_tags.BAGGAGE_PREFIX + key: str(items[key]) for key in chosen}
-
-    return tag
