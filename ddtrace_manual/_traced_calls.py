@@ -70,10 +70,6 @@ class TracedCall(_Proxy):  # type: ignore[misc] # see _Proxy
             return name
         return _again, (wrapped, self._self_plan.name, self._self_plan.given, self._self_runner)
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        """See `__reduce_ex__`."""
-        return self.__reduce_ex__(2)
-
     def __copy__(self) -> TracedCall:
         return self._around(copy.copy(self.__wrapped__))
 
@@ -105,7 +101,7 @@ class DescriptorCall(TracedCall):
     """Stands in for a callable that binds in a way of its own."""
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        bound = self.__wrapped__.__get__(instance, owner)
+        bound = type(self.__wrapped__).__get__(self.__wrapped__, instance, owner)
         if bound is self.__wrapped__:
             return self
         return TracedCall(bound, self._self_plan.for_bound(bound), self._self_runner)
@@ -219,6 +215,7 @@ async def _await_in_span(held: _Unstarted, plan: Plan, args: tuple[Any, ...], kw
     awaitable, held.awaitable = held.awaitable, None
     previous = get_current()
     span = plan.begin(args, kwargs, previous)
+    del args, kwargs  # the coroutine may let go of them
     context = activate_span(span, previous)
     try:
         result = await awaitable

@@ -79,6 +79,7 @@ def _drive(
 ) -> Generator[Any, Any, Any]:
     outside = first = get_current()
     span = plan.begin(args, kwargs, outside)
+    del args, kwargs  # the generator may let go of them
     own = activate_span(span, outside)
     inside = own or outside
     resume: Callable[[Any], Any] = inner.send
@@ -120,6 +121,7 @@ async def _drive_async(
 ) -> AsyncGenerator[Any, Any]:
     first = get_current()
     span = plan.begin(args, kwargs, first)
+    del args, kwargs  # the generator may let go of them
     own = activate_span(span, first)
     if own is not None and not stays:
         set_current(first)

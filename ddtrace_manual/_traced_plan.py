@@ -189,11 +189,7 @@ class Plan:
 
     def _options_of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:  # Any: see begin
         options = dict(self.options)
-        try:
-            arguments = self._parameters.arguments(args, kwargs)  # type: ignore[union-attr] # there if _dynamic is
-        except Exception:  # noqa: BLE001 - a hostile mapping of keywords
-            self.failed("capture_args")
-            return options
+        arguments = self._parameters.arguments(args, kwargs)  # type: ignore[union-attr] # there if _dynamic is
         for option, source in self._dynamic.items():
             self._add(options, option, source, arguments)
         return options

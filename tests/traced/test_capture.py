@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -89,6 +90,17 @@ def test_return_values_of_generators(spans):
 
     list(numbers())
     assert captured(spans) == {"return": 2}
+
+
+def test_return_values_of_coroutines(spans):
+    """What is captured of a coroutine function is what the await gives."""
+
+    @dd.traced(capture_return=True)
+    async def work():
+        return {"a": 1}
+
+    asyncio.run(work())
+    assert captured(spans) == {"return.a": 1}
 
 
 def test_captured_arguments_join_tags(spans):

@@ -329,6 +329,27 @@ def test_what_was_yielded_is_not_kept():
     generator.close()
 
 
+def test_arguments_are_not_kept():
+    """An argument the generator lets go of is freed while it is suspended."""
+    import weakref
+
+    class Chunk:
+        pass
+
+    @dd.traced
+    def consume(chunk):
+        del chunk
+        yield
+
+    chunk = Chunk()
+    reference = weakref.ref(chunk)
+    generator = consume(chunk)
+    del chunk
+    next(generator)
+    assert reference() is None
+    generator.close()
+
+
 def test_a_thrown_exception_is_not_kept():
     """An exception that left the generator is freed without the garbage collector."""
     import weakref

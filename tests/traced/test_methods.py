@@ -298,3 +298,20 @@ def test_a_wrapper_that_binds_in_its_own_way(spans):
     assert Shop.work(shop, 4) == 4
     assert seen == [shop, shop]
     assert [span.values["function.arg.value"] for span in spans.finished] == [3, 4]
+
+
+def test_a_descriptor_that_binds_to_nothing(spans):
+    """A callable whose `__get__` returns itself is called without an instance, as its twin is."""
+
+    class Free:
+        def __get__(self, instance, owner=None):
+            return self
+
+        def __call__(self, *args):
+            return args
+
+    class Shop:
+        work = dd.traced("work")(Free())
+
+    assert Shop().work(1) == Shop.work(1) == (1,)
+    assert spans.names == ["work", "work"]
