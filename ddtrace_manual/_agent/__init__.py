@@ -7,6 +7,7 @@ from .dogstatsd import DogStatsdClient, report_send
 from .entity import Entity, find_entity
 from .headers import common_headers
 from .info import DEFAULT_SPAN_KINDS, AgentInfo, Features, choose_features, parse_info, stats_supported
+from .otlp import OtlpClient
 from .retry import RetryPolicy
 from .transport import Headers, RequestsTransport, Response, Transport
 
@@ -18,6 +19,7 @@ __all__ = [
     "Entity",
     "Features",
     "Headers",
+    "OtlpClient",
     "Outcome",
     "RequestsTransport",
     "Response",

@@ -50,6 +50,8 @@ class Counters:
     stats_payloads: int = 0
     """Payloads of statistics that the Agent took."""
     lost_stats_payloads: int = 0
+    collapsed_spans: dict[str, int] = field(default_factory=dict)
+    """Spans counted in statistics under a blocked value, by kind of limit (spec/client-stats.md §5)."""
     events: dict[str, int] = field(default_factory=dict)
     """Failures of hooks the application gave, by name. Two threads that fail in the same instant may count once."""
     last_error: str = ""

@@ -27,7 +27,7 @@ from .bell import Bell
 if TYPE_CHECKING:
     from ddtrace_manual._agent import AgentClient
     from ddtrace_manual._clock import Clock
-    from ddtrace_manual._stats import StatsExporter
+    from ddtrace_manual._stats import BucketExporter
 
     from .agent_state import AgentWatch
     from .counters import Counters
@@ -77,6 +77,7 @@ class ExportWorker:
         pace: When to send while the Agent is away.
         apply_features: Called when the Agent's features may have changed.
         stats: Flushes statistics.
+        stats_go_elsewhere: They do not go to the Agent: its absence does not hold them back.
         counters: Of the process.
         interval_s: Longest time a chunk waits before it is sent, in seconds.
         clock: Source of monotonic time.
@@ -95,11 +96,12 @@ class ExportWorker:
         client: AgentClient,
         pace: Pace,
         apply_features: Callable[[], None],
-        stats: StatsExporter,
+        stats: BucketExporter,
         counters: Counters,
         interval_s: float,
         clock: Clock,
         prepare: Callable[[], None] | None = None,
+        stats_go_elsewhere: bool = False,
         make_bell: Callable[[], Bell] = Bell,
         make_thread: Callable[..., threading.Thread] | None = None,
     ) -> None:
@@ -111,6 +113,7 @@ class ExportWorker:
         self._pace = pace
         self._apply_features = apply_features
         self._stats = stats
+        self._stats_go_elsewhere = stats_go_elsewhere
         self._counters = counters
         self._interval_ns = round(interval_s * 1e9)
         self._clock = clock
@@ -241,6 +244,12 @@ class ExportWorker:
         self._client.timeout_s = self._pace.start_request()
         return False
 
+    def pause(self, delay_s: float) -> bool:
+        """Wait on the worker thread; return `True` when the end has come: nothing is tried again."""
+        if not self._ends():
+            self._sleep(delay_s)
+        return self._ends()
+
     def _needs_no_thread(self) -> bool:
         return self._thread is not None or self._is_starting or self._ends()
 
@@ -320,7 +329,7 @@ class ExportWorker:
         dues = [self._send_due_ns]
         if self._outbox:
             dues.append(self._pace.resume_ns)
-        elif self._pipeline.concentrator is not None:
+        if self._may_flush_stats():
             dues.append(self._stats.next_due_ns())
         return min((due for due in dues if due is not None), default=None)
 
@@ -369,15 +378,17 @@ class ExportWorker:
         self._process_waiting()
         if self._outbox and may_send:
             self._send()
-        if self._outbox:
-            return False
-        if self._pipeline.concentrator is not None:
+        if self._may_flush_stats():
             self._client.timeout_s = self._pace.start_request()
             if is_awaited:
                 self._stats.flush(force=True)
             else:
                 self._stats.flush_if_due()
-        return True
+        return not self._outbox
+
+    def _may_flush_stats(self) -> bool:
+        """Say whether statistics are on and have somebody to go to."""
+        return self._pipeline.concentrator is not None and (self._stats_go_elsewhere or not self._outbox)
 
     def _adopt(self) -> None:
         """Take over from the worker before this one, once it has stopped."""
@@ -475,7 +486,7 @@ class ExportWorker:
     def _leave(self) -> None:
         """Make room for the successor, who takes over queue and outbox but not the statistics."""
         try:
-            if not self._pace.is_away:
+            if self._stats_go_elsewhere or not self._pace.is_away:
                 self._client.timeout_s = self._pace.start_request()
                 self._stats.flush(force=True)
         finally:

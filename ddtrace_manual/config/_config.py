@@ -204,6 +204,15 @@ class Config(EffectiveSettings):
         """
         return resolve_otlp_target(signal, partial(getattr, self), self.is_set, self.trace_agent_url)
 
+    def span_metrics_target(self) -> OtlpTarget:
+        """Return where statistics go as OTLP metrics; that export always speaks JSON over HTTP.
+
+        Source: spec/client-stats.md §10.
+        """
+        return resolve_otlp_target(
+            "metrics", partial(getattr, self), self.is_set, self.trace_agent_url, fixed_protocol="http/json"
+        )
+
     @property
     def dd_external_env(self) -> str | None:
         """The same as `external_env`."""

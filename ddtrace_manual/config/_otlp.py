@@ -33,7 +33,12 @@ class OtlpTarget:
 
 
 def resolve_otlp_target(
-    signal: OtlpSignal, value: Callable[[str], Any], is_set: Callable[[str], bool], agent_url: str
+    signal: OtlpSignal,
+    value: Callable[[str], Any],
+    is_set: Callable[[str], bool],
+    agent_url: str,
+    *,
+    fixed_protocol: str | None = None,
 ) -> OtlpTarget:
     """Return the target of a signal.
 
@@ -42,6 +47,7 @@ def resolve_otlp_target(
         value: Code name → value in effect. `Any`: the kinds of the settings differ.
         is_set: Code name → whether anybody configured it.
         agent_url: Resolved address of the Agent, whose host is the default.
+        fixed_protocol: What the exporter speaks, whatever is configured.
     """
 
     def pick(setting: str) -> Any:  # Any: as `value`
@@ -51,7 +57,7 @@ def resolve_otlp_target(
                 return found
         return None
 
-    protocol = pick("protocol") or "grpc"
+    protocol = fixed_protocol or pick("protocol") or "grpc"
     if signal == "traces" and protocol == "grpc":
         protocol = "http/protobuf"
     own_endpoint = value(f"otel_exporter_otlp_{signal}_endpoint")
