@@ -1,0 +1,85 @@
+"""Opt-in helpers for what surrounds traced code: threads, executors, tasks, log records.
+
+Nothing here patches anything. A name is imported from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._futures import (
+        ContextExecutor,
+        ContextProcessPoolExecutor,
+        ContextThread,
+        ContextThreadPoolExecutor,
+        create_linked_task,
+        run_in_executor,
+        wrap,
+        wrap_for_process,
+    )
+    from ._logging import (
+        BraceFormatter,
+        LogFilter,
+        install_log_record_factory,
+        log_fields,
+        loguru_patcher,
+        structlog_processor,
+        uninstall_log_record_factory,
+    )
+
+__all__ = [
+    "BraceFormatter",
+    "ContextExecutor",
+    "ContextProcessPoolExecutor",
+    "ContextThread",
+    "ContextThreadPoolExecutor",
+    "LogFilter",
+    "create_linked_task",
+    "install_log_record_factory",
+    "log_fields",
+    "loguru_patcher",
+    "run_in_executor",
+    "structlog_processor",
+    "uninstall_log_record_factory",
+    "wrap",
+    "wrap_for_process",
+]
+
+_MODULES = {
+    "._futures": (
+        "ContextExecutor",
+        "ContextProcessPoolExecutor",
+        "ContextThread",
+        "ContextThreadPoolExecutor",
+        "create_linked_task",
+        "run_in_executor",
+        "wrap",
+        "wrap_for_process",
+    ),
+    "._logging": (
+        "BraceFormatter",
+        "LogFilter",
+        "install_log_record_factory",
+        "log_fields",
+        "loguru_patcher",
+        "structlog_processor",
+        "uninstall_log_record_factory",
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
