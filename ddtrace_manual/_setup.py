@@ -56,6 +56,13 @@ class CounterSnapshot:
     requests: int = 0
     """Requests with traces, retries included."""
     failed_requests: int = 0
+    stats_payloads: int = 0
+    """Payloads of statistics that were taken."""
+    lost_stats_payloads: int = 0
+    """Payloads of statistics that were not; they are never sent twice."""
+    collapsed_spans: Mapping[str, int] = field(default_factory=dict)
+    """Spans counted in statistics under `tracer_blocked_value`, by the limit that was reached: `whole_key`,
+    `resource`, `http_endpoint`, `peer_tags`, `additional_metric_tags`."""
     events: Mapping[str, int] = field(default_factory=dict)
     """Failures of functions the application gave to the library, by name."""
     last_error: str = ""
@@ -176,6 +183,9 @@ def counters() -> CounterSnapshot:
         dropped_traces=dict(totals.dropped_chunks),
         requests=totals.requests,
         failed_requests=totals.errors,
+        stats_payloads=totals.stats_payloads,
+        lost_stats_payloads=totals.lost_stats_payloads,
+        collapsed_spans=dict(totals.collapsed_spans),
         events=dict(totals.events),
         last_error=totals.last_error,
     )
@@ -324,8 +334,9 @@ def _renew_after_fork() -> EngineHooks:
         service=former.service,
         counters=_setup.counters,
         decide=_decide,
+        rules=former.rules,
     )
-    parts.rates.table = former.rates.table
+    parts.inherit(former)
     _setup.parts = parts
     provider.use_pipeline(flush=parts.worker.flush, shutdown=parts.worker.shutdown)
     RUNTIME.count = _setup.counters.count

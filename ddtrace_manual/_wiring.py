@@ -12,6 +12,7 @@ import codecs
 import os
 import platform
 import uuid
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,9 @@ if TYPE_CHECKING:
     from ._agent import Transport
     from ._model import SegmentRecord
     from .config import Config
+    from .sampling import SamplingRule, SpanSamplingRule
 
-__all__ = ["Parts", "make_resource"]
+__all__ = ["ParsedRules", "Parts", "make_resource"]
 
 _log = get_logger("setup")
 
@@ -107,6 +109,36 @@ def make_resource(config: Config) -> tuple[Resource, str]:
     return resource.merge(Resource(resolved)), service
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedRules:
+    """The sampling rules of a configuration."""
+
+    trace: tuple[SamplingRule, ...] = ()
+    span: tuple[SpanSamplingRule, ...] = ()
+
+    @classmethod
+    def of(cls, config: Config) -> ParsedRules:
+        """Read the rules; what the environment has wrong is skipped and logged, naming variable and position.
+
+        Raises:
+            ConfigurationError: A rule given in code is wrong; the message names argument and position.
+        """
+        trace_in_code = config.origin("trace_sampling_rules") == "code"
+        span_in_code = config.origin("span_sampling_rules") == "code"
+        return cls(
+            parse_sampling_rules(
+                config.trace_sampling_rules,
+                strict=trace_in_code,
+                source="sampling_rules" if trace_in_code else "DD_TRACE_SAMPLING_RULES",
+            ),
+            parse_span_sampling_rules(
+                config.span_sampling_rules,
+                strict=span_in_code,
+                source="span_sampling_rules" if span_in_code else "DD_SPAN_SAMPLING_RULES",
+            ),
+        )
+
+
 class Parts:
     """Everything behind one configuration in one process.
 
@@ -117,6 +149,10 @@ class Parts:
         counters: Running totals; kept when the configuration changes.
         decide: Makes the sampling decision of a segment final: the engine's, which holds the lock.
         transport: Carries requests to the Agent; `None` makes the real one.
+        rules: The sampling rules of `config` if they were read before; `None` reads them.
+
+    Raises:
+        ConfigurationError: A sampling rule given in code is wrong.
     """
 
     def __init__(
@@ -128,16 +164,19 @@ class Parts:
         counters: Counters,
         decide: Callable[[SegmentRecord], None],
         transport: Transport | None = None,
+        rules: ParsedRules | None = None,
     ) -> None:
+        self.rules = rules if rules is not None else ParsedRules.of(config)
         self.config = config
         self.service = service
         self.counters = counters
         self.runtime_id = str(uuid.uuid4())
         self.org_marker: str | None = None
         self.mapper = Mapper(self._mapping_settings(resource))
+        self._mapping_changes: dict[str, Any] = {}  # Any: values of MappingSettings
         self.rates = ServiceRates()
         self.sampler = self._make_sampler()
-        self.span_sampler = SpanSampler(parse_span_sampling_rules(config.span_sampling_rules))
+        self.span_sampler = SpanSampler(self.rules.span)
         self.propagator = Propagator(propagation_settings(config), local_marker=lambda: self.org_marker)
         self.otel_propagator = DatadogPropagator(self.propagator)
         self.entity = find_entity()
@@ -186,10 +225,9 @@ class Parts:
 
     def _make_sampler(self) -> TraceSampler:
         config = self.config
-        rules = parse_sampling_rules(config.trace_sampling_rules)
         return TraceSampler(
             span_view=self.mapper,
-            rules=rules,
+            rules=self.rules.trace,
             sample_rate=config.trace_sample_rate,
             limiter=RateLimiter(config.trace_rate_limit),
             rate_limit_is_explicit=config.rate_limit_is_explicit,
@@ -216,16 +254,14 @@ class Parts:
         )
         self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
         self.pace = Pace(timeout_s=config.trace_agent_timeout_seconds, clock=SYSTEM_CLOCK)
-        self.pipeline = Pipeline(
-            ChunkSteps(
-                decide=decide,
-                map_chunk=self.mapper.map_chunk,
-                apply_chunk_tags=self.mapper.apply_chunk_tags,
-                sample_spans=self.span_sampler.sample if config.span_sampling_rules else None,
-                trace_filters=config.trace_filters,
-            ),
-            self.counters,
+        self.steps = ChunkSteps(
+            decide=decide,
+            map_chunk=self.mapper.map_chunk,
+            apply_chunk_tags=self.mapper.apply_chunk_tags,
+            sample_spans=self.span_sampler.sample if self.rules.span else None,
+            trace_filters=config.trace_filters,
         )
+        self.pipeline = Pipeline(self.steps, self.counters)
         self.outbox = Outbox(
             client,
             pace=self.pace,
@@ -276,6 +312,28 @@ class Parts:
             external_env=config.external_env,
             additional=config.trace_writer_additional_headers,
         )
+
+    # -- changes at run time -------------------------------------------------------------------------
+
+    def change_mapping(self, **changes: Any) -> None:  # Any: values of MappingSettings
+        """Map spans with other settings from now on, and show them to sampling rules so.
+
+        Args:
+            **changes: Fields of `MappingSettings`, for example `tags` from remote configuration.
+        """
+        self._mapping_changes |= changes
+        self.mapper = mapper = Mapper(replace(self.mapper.settings, **changes))
+        self.sampler.span_view = mapper
+        self.steps.map_chunk, self.steps.apply_chunk_tags = mapper.map_chunk, mapper.apply_chunk_tags
+
+    def inherit(self, parent: Parts) -> None:
+        """Take over, in a forked child, what the parent process had learned."""
+        parent.sampler.reset_after_fork()  # it still decides traces that were open at the fork
+        self.rates.table = parent.rates.table
+        self.org_marker = parent.org_marker
+        self.sampler.adopt(parent.sampler)
+        if parent._mapping_changes:
+            self.change_mapping(**parent._mapping_changes)
 
     # -- at run time, on the worker thread -----------------------------------------------------------
 

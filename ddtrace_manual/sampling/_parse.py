@@ -25,13 +25,16 @@ _logger = get_logger("sampling")
 _Rule = TypeVar("_Rule", SamplingRule, SpanSamplingRule)
 
 
-def parse_sampling_rules(value: object, *, strict: bool = False) -> tuple[SamplingRule, ...]:
+def parse_sampling_rules(
+    value: object, *, strict: bool = False, source: str = "DD_TRACE_SAMPLING_RULES"
+) -> tuple[SamplingRule, ...]:
     """Read trace rules from JSON text, or from a list of rules and mappings.
 
     Args:
         value: Text of `DD_TRACE_SAMPLING_RULES`, a list, or `None`. The provenance of mappings is
             ignored: only remote configuration may claim one.
         strict: Raise for anything unusable, as for a value given in code, instead of skipping it.
+        source: Name of the variable or argument, for messages.
 
     Returns:
         The usable rules in order; what is not a list gives none. What is skipped is logged.
@@ -41,42 +44,44 @@ def parse_sampling_rules(value: object, *, strict: bool = False) -> tuple[Sampli
 
     Source: spec/sampling.md §6.2.
     """
-    return _parse_list(value, "sampling rule", SamplingRule, _parse_trace_rule, strict=strict)
+    return _parse_list(value, source, SamplingRule, _parse_trace_rule, strict=strict)
 
 
-def parse_span_sampling_rules(value: object, *, strict: bool = False) -> tuple[SpanSamplingRule, ...]:
+def parse_span_sampling_rules(
+    value: object, *, strict: bool = False, source: str = "DD_SPAN_SAMPLING_RULES"
+) -> tuple[SpanSamplingRule, ...]:
     """Read single span rules; arguments and result as for `parse_sampling_rules`.
 
     Source: spec/sampling.md §14.1.
     """
-    return _parse_list(value, "span sampling rule", SpanSamplingRule, _parse_span_rule, strict=strict)
+    return _parse_list(value, source, SpanSamplingRule, _parse_span_rule, strict=strict)
 
 
 def _parse_list(
     value: object,
-    what: str,
+    source: str,
     rule_type: type[_Rule],
     parse: Callable[[Mapping[object, object]], _Rule],
     *,
     strict: bool,
 ) -> tuple[_Rule, ...]:
     rules: list[_Rule] = []
-    for element in _elements(value, what, strict=strict):
+    for position, element in enumerate(_elements(value, source, strict=strict)):
         if isinstance(element, rule_type):
             rules.append(element)
             continue
         try:
             if not isinstance(element, Mapping):
-                raise ConfigurationError(f"a {what} must be an object, not {element!r}")  # noqa: TRY301
+                raise ConfigurationError(f"a rule must be an object, not {element!r}")  # noqa: TRY301
             rules.append(parse(element))
         except ConfigurationError as error:
             if strict:
-                raise
-            _logger.error("Skipped a %s: %s", what, error)  # noqa: TRY400 - the message says it all
+                raise ConfigurationError(f"{source}[{position}]: {error}") from None
+            _logger.error("%s[%d] is skipped: %s", source, position, error)  # noqa: TRY400 - the message says it all
     return tuple(rules)
 
 
-def _elements(value: object, what: str, *, strict: bool) -> Iterable[object]:
+def _elements(value: object, source: str, *, strict: bool) -> Iterable[object]:
     if isinstance(value, str):
         if not value.strip():
             return ()
@@ -84,16 +89,16 @@ def _elements(value: object, what: str, *, strict: bool) -> Iterable[object]:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             if strict:
-                raise ConfigurationError(f"{what}s are not JSON: {error}") from error
-            _logger.error("Ignored the %ss: not JSON (%s)", what, error)  # noqa: TRY400 - the message says it all
+                raise ConfigurationError(f"{source} is not JSON: {error}") from error
+            _logger.error("%s is ignored: not JSON (%s)", source, error)  # noqa: TRY400 - the message says it all
             return ()
     if value is None:
         return ()
     if isinstance(value, (list, tuple)):
         return cast("Iterable[object]", value)
     if strict:
-        raise ConfigurationError(f"{what}s must be a list, not {value!r}")
-    _logger.error("Ignored the %ss: not a list", what)
+        raise ConfigurationError(f"{source} must be a list, not {value!r}")
+    _logger.error("%s is ignored: not a list", source)
     return ()
 
 

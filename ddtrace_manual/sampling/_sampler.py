@@ -89,6 +89,7 @@ class TraceSampler:
         self._service_rates = service_rates
         self._env = env
         self._minute_limiter = None if apm_tracing_enabled else RateLimiter(1, clock, period_s=60.0)
+        self._remote: tuple[float | None, tuple[SamplingRule, ...] | None] = (None, None)
         self._rules: tuple[CompiledRule, ...] = ()
         self.update()
 
@@ -104,8 +105,14 @@ class TraceSampler:
 
         Source: spec/sampling.md §13.
         """
-        rules = effective_rules(self._local_rules, self._local_rate, remote_rules, remote_rate)
+        self._remote = remote_rate, None if remote_rules is None else tuple(remote_rules)
+        rules = effective_rules(self._local_rules, self._local_rate, self._remote[1], remote_rate)
         self._rules = tuple(CompiledRule(rule) for rule in rules)
+
+    def adopt(self, former: TraceSampler) -> None:
+        """Put the remote configuration of another sampler into effect, as in a forked child."""
+        rate, rules = former._remote
+        self.update(remote_rate=rate, remote_rules=rules)
 
     def decide(self, segment: SegmentRecord, root: SpanRecord) -> None:
         """Decide a segment unless it is decided; an inherited priority is final as it is.
