@@ -1,6 +1,7 @@
 """Loggers under one top name, and a limiter that keeps repeated failures to one line a minute.
 
-Names of loggers are `ddtrace_manual.<area>`. The library adds no handler by itself.
+Names of loggers are `ddtrace_manual.<area>`. Handlers are added only where a setting asks for them
+(`_log_setup.py`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,20 @@ from __future__ import annotations
 import logging
 import time
 
-__all__ = ["LOGGER_NAME", "RateLimitedLogger", "get_logger"]
+__all__ = ["LOGGER_NAME", "RateLimitedLogger", "get_logger", "set_logging_interval"]
 
 LOGGER_NAME = "ddtrace_manual"
+
+
+class _Shared:
+    """What `configure()` chose for all loggers of the library."""
+
+    interval_s = 60.0
+
+
+def set_logging_interval(interval_s: float) -> None:
+    """Set the shortest time between two lines of one kind, in seconds, wherever no other was asked for."""
+    _Shared.interval_s = interval_s
 
 
 def get_logger(area: str) -> logging.Logger:
@@ -26,10 +38,10 @@ class RateLimitedLogger:
 
     Args:
         logger: Where lines go.
-        interval_s: Shortest time between two lines of one kind, in seconds; 0 is unlimited.
+        interval_s: Shortest time between two lines of one kind, in seconds; 0 is unlimited, `None` as configured.
     """
 
-    def __init__(self, logger: logging.Logger, interval_s: float = 60.0) -> None:
+    def __init__(self, logger: logging.Logger, interval_s: float | None = None) -> None:
         self._logger = logger
         self.interval_s = interval_s
         self._last: dict[str, tuple[float, int]] = {}
@@ -63,11 +75,12 @@ class RateLimitedLogger:
 
     def _admit(self, kind: str) -> int | None:
         """Return the number of lines skipped before this one, or `None` to skip it too."""
-        if self.interval_s <= 0 or self._logger.isEnabledFor(logging.DEBUG):
+        interval_s = _Shared.interval_s if self.interval_s is None else self.interval_s
+        if interval_s <= 0 or self._logger.isEnabledFor(logging.DEBUG):
             return 0
         now = time.monotonic()
         last = self._last.get(kind)
-        if last is not None and now - last[0] < self.interval_s:
+        if last is not None and now - last[0] < interval_s:
             self._last[kind] = (last[0], last[1] + 1)
             return None
         self._last[kind] = (now, 0)

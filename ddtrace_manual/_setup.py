@@ -6,7 +6,6 @@ The state is one `_Setup`, guarded by its lock, and the slot `_runtime.RUNTIME` 
 from __future__ import annotations
 
 import atexit
-import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry import trace
 from typing_extensions import Unpack
 
-from ._log import LOGGER_NAME, get_logger
+from ._log import get_logger
 from ._runtime import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ._diagnostics import StartupCheck
     from ._export import Counters
     from ._model import SegmentRecord
     from ._tracing import Engine, EngineHooks, TracerProvider
@@ -90,6 +90,8 @@ class _Setup:
         self.parts: Parts | None = None
         self.counters: Counters | None = None
         self.recording: Recording | None = None
+        self.startup_shown: Mapping[str, object] | None = None
+        self.startup_check: StartupCheck | None = None
         self.is_exit_hooked = False
         self.has_told_about_foreign = False
 
@@ -115,16 +117,18 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     Raises:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
-    from .config import Config  # noqa: PLC0415 - importing the package stays light
+    from ._log_setup import apply_log_settings  # noqa: PLC0415 - importing the package stays light
+    from .config import Config  # noqa: PLC0415
 
     effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
     with _setup.lock:
         if _setup.recording is not None:
             effective = _setup.recording.adjust(effective)
+        apply_log_settings(effective)
         effective.log_warnings()
-        _set_log_level(effective)
         provider = _build(effective)
         _install(provider, effective)
+        _tell_about_startup(effective)
         if not _setup.is_exit_hooked:
             _setup.is_exit_hooked = True
             atexit.register(shutdown)
@@ -156,6 +160,9 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     Returns:
         Whether everything arrived in time.
     """
+    check, _setup.startup_check = _setup.startup_check, None
+    if check is not None:
+        check.cancel(timeout_s)
     provider = _setup.provider
     if provider is None or not provider.is_running:
         return True
@@ -313,20 +320,40 @@ def _install_propagator(parts: Parts) -> None:
         _log.warning("The OpenTelemetry propagator could not be installed", exc_info=True)
 
 
-def _set_log_level(config: Config) -> None:
-    if config.library_log_level is not None:
-        logging.getLogger(LOGGER_NAME).setLevel(config.library_log_level)
+def _tell_about_startup(config: Config) -> None:
+    """Write the start-up line and have the Agent checked, unless all is as it was shown before.
+
+    A test that records does neither; disabled tracing needs no Agent.
+    """
+    parts = _setup.parts
+    if parts is None or _setup.recording is not None or not config.trace_startup_logs:
+        return
+    from ._diagnostics import StartupCheck, log_startup  # noqa: PLC0415 - importing the package stays light
+
+    shown = log_startup(config, parts, unless=_setup.startup_shown)
+    if shown == _setup.startup_shown:
+        return
+    _setup.startup_shown = shown
+    former, _setup.startup_check = _setup.startup_check, None
+    if former is not None:
+        former.cancel(0.0)
+    if config.trace_enabled:
+        _setup.startup_check = StartupCheck(config, parts)
+        _setup.startup_check.start()
 
 
 def _renew_after_fork() -> EngineHooks:
     """Build the pipeline of a forked child. The parent sends what it had queued."""
     from ._export import Counters  # noqa: PLC0415 - imported before the fork
+    from ._log_setup import renew_log_file  # noqa: PLC0415
     from ._wiring import Parts  # noqa: PLC0415
 
     _setup.lock = threading.RLock()
+    _setup.startup_check = None
     former, provider = _setup.parts, _setup.provider
     if former is None or provider is None:  # pragma: no cover - hooks exist only with both
         raise RuntimeError("no pipeline to renew")
+    renew_log_file(former.config)
     _setup.counters = Counters()
     parts = Parts(
         former.config,

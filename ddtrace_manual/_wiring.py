@@ -50,6 +50,7 @@ from ._mapping import Mapper, MappingSettings
 from ._tracing import EngineHooks
 from ._version import __version__
 from ._wiring_stats import Statistics
+from .config import without_user_info
 from .exceptions import ConfigurationError
 from .propagation import (
     DatadogPropagator,
@@ -298,7 +299,7 @@ class Parts:
             counters=self.counters,
             interval_s=config.trace_writer_interval_seconds,
             clock=SYSTEM_CLOCK,
-            prepare=self._prepare_thread,
+            prepare=self.prepare_thread,
         )
 
     def _headers(self) -> dict[str, str]:
@@ -334,6 +335,11 @@ class Parts:
         self.sampler.adopt(parent.sampler)
         if parent._mapping_changes:
             self.change_mapping(**parent._mapping_changes)
+
+    @property
+    def agent_address(self) -> str:
+        """Where requests to the Agent go, without credentials."""
+        return str(getattr(self.client.transport, "address", without_user_info(self.config.trace_agent_url)))
 
     # -- at run time, on the worker thread -----------------------------------------------------------
 
@@ -383,8 +389,8 @@ class Parts:
         if self.health is not None:
             report_send(self.health, result, chunks=chunks, payload_bytes=size_bytes)
 
-    def _prepare_thread(self) -> None:
-        """Import, on the worker's thread, what only requests need."""
+    def prepare_thread(self) -> None:
+        """Import what only requests need; for the threads that make them."""
         if self._has_real_transport:
             run_between_forks(_import_http)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._agent_url import without_user_info
 from ._config import Config
 from ._environ import process_environ
 from ._otlp import OtlpTarget
@@ -21,4 +22,5 @@ __all__ = [
     "Settings",
     "process_environ",
     "publish_session",
+    "without_user_info",
 ]

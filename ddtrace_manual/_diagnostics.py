@@ -1,0 +1,200 @@
+"""The start-up line, which shows the configuration in effect, and the check whether the Agent can be reached.
+
+Source: spec/telemetry-remote-config.md §12.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import platform
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from ._log import get_logger
+from ._log_setup import handle_directly
+from ._version import __version__
+from .config import without_user_info
+from .exceptions import AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ._wiring import Parts
+    from .config import Config
+
+__all__ = ["StartupCheck", "log_startup", "startup_fields"]
+
+_log = get_logger("startup")
+
+_CONFIGURATION: Final = "DATADOG TRACER CONFIGURATION - %s"
+_UNREACHABLE: Final = "DATADOG TRACER DIAGNOSTIC - Agent not reachable at %s"
+_FAILED: Final = "DATADOG TRACER DIAGNOSTIC - Failed to collect start-up logs: %s"
+_OF_THE_MOMENT: Final = frozenset({"date", "runtime_id"})
+_THREAD_NAME: Final = "ddtrace-manual-startup"
+
+
+def log_startup(
+    config: Config, parts: Parts, *, unless: Mapping[str, object] | None = None
+) -> Mapping[str, object] | None:
+    """Write the start-up line, unless it would repeat an earlier one. Never raises.
+
+    Args:
+        config: The effective configuration.
+        parts: What it led to.
+        unless: What the call before returned.
+
+    Returns:
+        What makes this line differ from others; `None` when it could not be collected.
+    """
+    try:
+        fields = startup_fields(config, parts)
+        shown = {name: value for name, value in fields.items() if name not in _OF_THE_MOMENT}
+        if shown != unless:
+            _emit(logging.INFO, _CONFIGURATION, json.dumps(fields))
+    except Exception as exc:  # noqa: BLE001 - whatever an object given in code does when it is shown
+        _emit(logging.WARNING, _FAILED, exc)
+        return None
+    return shown
+
+
+def startup_fields(config: Config, parts: Parts) -> dict[str, Any]:  # Any: JSON
+    """Return what the start-up line shows: what is in effect, which may be less than what is configured.
+
+    Telemetry, remote configuration and runtime metrics do not exist here yet: they are never said to be on.
+    No secret is among the fields.
+    """
+    return {
+        "date": dt.datetime.now(dt.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds"),
+        **_platform_fields(),
+        "version": __version__,
+        "agent_url": parts.agent_address,
+        "agent_error": None,
+        "statsd_url": without_user_info(config.dogstatsd_url),
+        "env": config.env or "",
+        "service": parts.service,
+        "dd_version": config.version or "",
+        "enabled": config.trace_enabled,
+        "debug": config.trace_debug,
+        "sample_rate": config.trace_sample_rate,
+        "sampling_rules": [_rule_text(rule) for rule in config.trace_sampling_rules],
+        "global_tags": ",".join(f"{key}:{value}" for key, value in config.tags.items()),
+        "log_injection_enabled": config.logs_injection,
+        "health_metrics_enabled": parts.health is not None,
+        "runtime_metrics_enabled": False,
+        "partial_flush_enabled": config.trace_partial_flush_enabled,
+        "partial_flush_min_spans": config.trace_partial_flush_min_spans,
+        "propagation_style_inject": _joined(config.trace_propagation_style_inject),
+        "propagation_style_extract": _joined(config.trace_propagation_style_extract),
+        "remote_config_enabled": False,
+        "telemetry_enabled": False,
+        "stats_computation_enabled": config.trace_stats_computation_enabled and config.apm_tracing_enabled,
+        "integrations": [],
+        "gitmetadata_enabled": config.trace_git_metadata_enabled,
+        "git_repository_url": config.git_repository_url,
+        "git_commit_sha": config.git_commit_sha,
+        "git_main_package": config.main_package,
+        "log_level_override": config.trace_log_level,
+        "runtime_id": parts.runtime_id,
+        "hostname": config.hostname or platform.node(),
+    }
+
+
+class StartupCheck:
+    """Asks the Agent, on a thread of its own, whether it is there; writes a line when it is not.
+
+    Args:
+        config: The effective configuration.
+        parts: The pipeline whose Agent is asked.
+    """
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self._parts = parts
+        self._address = parts.agent_address
+        self._timeout_s = config.trace_agent_timeout_seconds
+        self._pid = os.getpid()
+        self._is_cancelled = False
+        self._is_prepared = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
+
+    def start(self) -> None:
+        """Begin. A system that has no thread left gets no check."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._is_prepared.set()
+
+    def cancel(self, timeout_s: float) -> None:
+        """Write nothing any more; wait until the thread imports nothing, which must not overlap the end of Python."""
+        self._is_cancelled = True
+        if os.getpid() == self._pid:  # a forked child has no such thread
+            self._is_prepared.wait(timeout_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of the check; return whether it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._parts.prepare_thread()
+        except Exception:  # noqa: BLE001 - what is missing will be missed, and reported, by the request
+            _log.debug("Could not prepare the start-up check", exc_info=True)
+        finally:
+            self._is_prepared.set()
+        try:
+            self._parts.client.request("GET", "/info", timeout_s=self._timeout_s)
+        except AgentError as exc:
+            if exc.status or self._is_cancelled:  # an answer that broke off is an answer
+                return
+            _emit(logging.WARNING, _UNREACHABLE, self._address)
+            _log.debug("The start-up check failed: %s", exc)
+        except Exception:  # noqa: BLE001 - a transport given in a test, or the end of Python
+            _log.debug("The start-up check failed", exc_info=True)
+
+
+def _emit(level: int, message: str, *args: object) -> None:
+    """Log through the library's logger; where it lets nothing through, to the handlers the user asked for."""
+    try:
+        if _log.isEnabledFor(level):
+            _log.log(level, message, *args)
+        else:
+            handle_directly(_log.makeRecord(_log.name, level, __file__, 0, message, args, None))
+    except Exception:  # noqa: BLE001, S110 - a broken handler of the application must not break `configure()`
+        pass
+
+
+def _platform_fields() -> dict[str, Any]:  # Any: JSON
+    is_64_bit = sys.maxsize > 2**32
+    return {
+        "os_name": platform.system(),
+        "os_version": platform.release(),
+        "is_64_bit": is_64_bit,
+        "architecture": "64bit" if is_64_bit else "32bit",
+        "vm": platform.python_implementation(),
+        "lang": "python",
+        "lang_version": platform.python_version(),
+        "pip_version": _pip_version(),
+        "in_virtual_env": sys.prefix != sys.base_prefix,
+    }
+
+
+def _pip_version() -> str:
+    """Return the version of pip, or "": many images have none."""
+    from importlib import metadata  # noqa: PLC0415 - only for this line
+
+    try:
+        return metadata.version("pip")
+    except Exception:  # noqa: BLE001 - not installed, or its metadata is broken
+        return ""
+
+
+def _joined(styles: Iterable[str]) -> str:
+    return ",".join(styles)
+
+
+def _rule_text(rule: object) -> str:
+    return json.dumps(rule) if isinstance(rule, dict) else str(rule)
