@@ -86,13 +86,15 @@ def test_without_help_a_thread_begins_a_trace_of_its_own(run_under_root):
     run_under_root(lambda: in_thread(work), APART)
 
 
-@pytest.mark.parametrize("fn", [work, functools.partial(work, 1), Callable()], ids=repr)
+@pytest.mark.parametrize("fn", [work, functools.partial(work, 1), Callable()], ids=["function", "partial", "object"])
 def test_wrapped_functions_run_in_the_context_of_the_wrapping(run_under_root, fn):
     """Any callable can be carried into a thread."""
     run_under_root(lambda: in_thread(wrap(fn)), NEST)
 
 
-@pytest.mark.parametrize("fn", [work_async, functools.partial(work_async, 1), AsyncCallable()], ids=repr)
+@pytest.mark.parametrize(
+    "fn", [work_async, functools.partial(work_async, 1), AsyncCallable()], ids=["function", "partial", "object"]
+)
 def test_wrapped_coroutine_functions_too(run_under_root, fn):
     """The coroutine runs in the context in whatever loop and thread."""
     wrapped = None
