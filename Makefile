@@ -37,20 +37,20 @@ typecheck: .venv/.stamp  ## mypy --strict and pyright
 imports: .venv/.stamp  ## check that imports only point down
 	$(BIN)/lint-imports
 
-test: .venv/.stamp .venv-agent/.stamp  ## run all tests but the slow ones
+test: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## run all tests but the slow ones
 	$(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of this machine
 	@$(call need-python)
 	$(PYTHON) scripts/test_all.py -q -n $(JOBS) -m "not slow" $(ARGS)
 
-cov: .venv/.stamp .venv-agent/.stamp  ## all tests, with the branch coverage gate
+cov: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## all tests, with the branch coverage gate
 	rm -f .coverage .coverage.*
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest -n $(JOBS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: .venv/.stamp .venv-agent/.stamp  ## only the tests with the real test agent and child processes
+integration: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## only the tests with the real test agent and child processes
 	$(BIN)/pytest -n $(JOBS) -m integration $(ARGS)
 
 examples: .venv/.stamp  ## run the small examples
@@ -87,6 +87,10 @@ clean:  ## remove what the targets made, environments included
 .venv-demo/.stamp: pyproject.toml
 	@$(call need-python)
 	@$(PYTHON) scripts/environment.py .venv-demo --editable --group demo
+
+.venv-instrumented/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-instrumented --editable --group instrumented
 
 .venv-bench-ours/.stamp: pyproject.toml
 	@$(call need-python)
