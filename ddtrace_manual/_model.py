@@ -216,6 +216,8 @@ class LinkRecord:
     flags: int | None = None
     """W3C trace flags (low byte only), or `None` when unknown."""
     dropped_attributes: int = 0
+    is_remote: bool = True
+    """Whether the linked span is known to be of another process; OpenTelemetry exporters pass it on."""
 
 
 class DDSpan(TypedDict, total=False):

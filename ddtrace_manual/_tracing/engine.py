@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
-from opentelemetry.trace import Span as OtelSpan
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, skip_closed
@@ -24,6 +23,8 @@ from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
 from ddtrace_manual._tags import SERVICE_NAME
 
 from .limited import LimitedSpan
+from .processors import tell
+from .readable import context_of
 from .segment import Segment
 from .span import Span
 
@@ -270,10 +271,8 @@ class Engine:
         remote = remote_context_of(context)
         if remote is not None:
             return remote
-        if not isinstance(parent, OtelSpan):
-            return None
-        span_context = parent.get_span_context()
-        if not span_context.is_valid:
+        span_context = context_of(parent)
+        if span_context is None:
             return None
         remote = self.hooks.remote_of(span_context)
         if self.sampler is not None and not span_context.is_remote:
@@ -309,12 +308,8 @@ class Engine:
 
     def notify_start(self, span: Span, context: Context) -> None:
         """Tell the additional processors that a span started; their exceptions stay here."""
-        if self.processor is None:
-            return
-        try:
-            self.processor.on_start(span, context)
-        except Exception:
-            _logger.exception("A span processor failed in on_start.")
+        if self.processor is not None:
+            tell(self.processor, "on_start", span, context)
 
     def sample(
         self,
@@ -325,17 +320,13 @@ class Engine:
         links: Sequence[Link] | None,
     ) -> SamplerAnswer:
         """Ask the user's sampler whether to record a span. A sampler that fails records."""
-        parent = context.get(SPAN_KEY)
-        parent_context = parent.get_span_context() if isinstance(parent, OtelSpan) else None
-        if parent_context is not None and parent_context.is_valid:
-            trace_id = parent_context.trace_id
-        else:
-            trace_id = self.new_trace_id()
+        parent_context = context_of(context.get(SPAN_KEY))
+        trace_id = parent_context.trace_id if parent_context is not None else self.new_trace_id()
         sampler = self.sampler
         if sampler is None:
             return SamplerAnswer(None, attributes, trace_id)
         try:
-            result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            result = sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
             if result.decision.is_recording():  # type: ignore[no-untyped-call] # untyped in the SDK
                 return SamplerAnswer(None, result.attributes, trace_id)
         except Exception:
@@ -380,11 +371,8 @@ class Engine:
         span.end_ns = end_time
         processor = self.processor
         if processor is not None:
-            try:
-                processor._on_ending(span)
-                processor.on_end(span._readable_span())
-            except Exception:
-                _logger.exception("A span processor failed in on_end.")
+            tell(processor, "_on_ending", span)
+            tell(processor, "on_end", span._readable_span())
         segment.finished.append(span)
         self.flush_segment(segment)
 

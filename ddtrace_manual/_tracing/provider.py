@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-import warnings
 import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,18 @@ from opentelemetry.sdk.trace import (
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
-from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import Tracer as OtelTracer
 
+from ddtrace_manual._clock import SYSTEM_CLOCK
 from ddtrace_manual._ids import MASK_64, IdSource
 
 from .engine import Engine, EngineHooks, SpanLimitValues
+from .processors import flush as flush_processors
+from .processors import members
+from .processors import shut_down as shut_down_processors
+from .readable import info_of
 from .tracer import Tracer
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ __all__ = ["EngineIdGenerator", "TracerProvider", "limits_of"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 _MASK_128 = (1 << 128) - 1
+_SHUTDOWN_TIMEOUT_S = 5.0
 
 
 class EngineIdGenerator(IdGenerator):
@@ -227,19 +233,16 @@ class TracerProvider(SDKTracerProvider):
         with self._tracers_lock:
             tracer = self._tracers.get(scope)
             if tracer is None:
-                tracer = self._tracers[scope] = self._new_tracer(scope, version)
+                tracer = self._tracers[scope] = self._new_tracer(scope)
         return tracer
 
-    def _new_tracer(self, scope: InstrumentationScope, version: str) -> Tracer:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            info = InstrumentationInfo(scope.name, version, scope.schema_url)
+    def _new_tracer(self, scope: InstrumentationScope) -> Tracer:
         tracer = Tracer(
             self.sampler,
             self.resource,
             self._active_span_processor,
             self.id_generator,
-            info,
+            info_of(scope),
             self._span_limits,
             scope,
             meter_provider=self._meter_provider,
@@ -255,19 +258,33 @@ class TracerProvider(SDKTracerProvider):
             self._attach_processor(self.engine)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver everything finished so far; return whether that was done in time."""
-        flushed = super().force_flush(timeout_millis)
-        return (self._flush is None or self._flush(timeout_millis / 1000)) and flushed
+        """Deliver everything finished so far; return whether that was done in time.
+
+        Additional processors are flushed at the same time.
+        """
+        timeout_s = timeout_millis / 1000
+        began_ns = SYSTEM_CLOCK.monotonic_ns()
+        wait = flush_processors(self._active_span_processor, timeout_s)
+        delivered = self._flush is None or self._flush(timeout_s)
+        return wait(timeout_s - (SYSTEM_CLOCK.monotonic_ns() - began_ns) / 1e9) and delivered
 
     def shutdown(self) -> None:
         """Deliver what is finished, within 5 seconds, and stop. Spans started later are not recorded."""
-        self.stop(5.0)
+        self.stop(_SHUTDOWN_TIMEOUT_S)
 
     def stop(self, timeout_s: float) -> bool:
-        """As `shutdown`, within so many seconds; return whether everything arrived."""
+        """As `shutdown`, within so many seconds; return whether everything arrived.
+
+        Additional processors are shut down at the same time.
+        """
         self._drop_engine()
+        began_ns = SYSTEM_CLOCK.monotonic_ns()
+        wait = shut_down_processors(members(self._active_span_processor))
         delivered = self._shutdown is None or self._shutdown(timeout_s)
-        _shut_down(super())
+        wait(timeout_s - (SYSTEM_CLOCK.monotonic_ns() - began_ns) / 1e9)
+        if self._atexit_handler is not None:
+            atexit.unregister(self._atexit_handler)
+            self._atexit_handler = None
         return delivered
 
     def _make_engine(self) -> None:
@@ -310,8 +327,7 @@ class TracerProvider(SDKTracerProvider):
         for processor in processors:
             active.add_span_processor(processor)
         self._configured_processors = processors
-        for processor in gone:
-            _shut_down(processor)
+        shut_down_processors(gone)(_SHUTDOWN_TIMEOUT_S)
 
     def _update_resource(self, resource: Resource) -> None:
         super()._update_resource(resource)
@@ -352,13 +368,6 @@ def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:
         max_attribute_length=limits.max_attribute_length,
         max_frames=max_frames,
     )
-
-
-def _shut_down(part: Any) -> None:  # Any: a processor, or the SDK's half of the provider
-    try:
-        part.shutdown()
-    except Exception:
-        _logger.exception("A span processor failed in shutdown.")
 
 
 def _register_fork(provider: TracerProvider) -> None:

@@ -5,7 +5,6 @@ Processors and exporters get a true `ReadableSpan` of the SDK.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FACADE_SCOPE",
     "ResourceName",
+    "context_of",
     "event_of",
     "info_of",
     "link_of",
@@ -95,16 +95,21 @@ def visible_attributes(span: Span) -> dict[str, Any]:  # Any: values of every ty
     return {_tags.OPERATION_NAME: span.operation_name, **values}
 
 
+def context_of(span: object) -> SpanContext | None:
+    """Return the valid span context of any OpenTelemetry span, or `None`."""
+    context: object = span.get_span_context() if isinstance(span, OtelSpan) else None
+    return context if isinstance(context, SpanContext) and context.is_valid else None
+
+
 def parent_context(span: Span) -> SpanContext | None:
     """Return the parent's span context, rebuilt from ids where the parent is remote or gone."""
     if not span.parent_id:
         return None
     if span.local_parent is not None:
         return span.local_parent.get_span_context()
-    if isinstance(span.given_parent, OtelSpan):
-        given = span.given_parent.get_span_context()
-        if given.span_id == span.parent_id:
-            return given
+    given = context_of(span.given_parent)
+    if given is not None and given.span_id == span.parent_id:
+        return given
     segment = span.segment
     flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
     return SpanContext(segment.trace_id, span.parent_id, span.is_local_root, flags)
@@ -119,17 +124,16 @@ def link_of(record: LinkRecord) -> Link:
     """Return a link as an OpenTelemetry object."""
     state = TraceState.from_header([record.tracestate]) if record.tracestate else None
     flags = TraceFlags((record.flags or 0) & 0xFF)
-    context = SpanContext(record.trace_id, record.span_id, True, flags, state)
+    context = SpanContext(record.trace_id, record.span_id, record.is_remote, flags, state)
     return Link(context, _bounded(record.attributes, record.dropped_attributes))
 
 
-def info_of(scope: InstrumentationScope | None) -> InstrumentationInfo | None:
-    """Return the deprecated form of a scope."""
-    if scope is None:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return InstrumentationInfo(scope.name, scope.version or "", scope.schema_url)
+def info_of(scope: InstrumentationScope) -> InstrumentationInfo:
+    """Return the deprecated form of a scope, without the warning of its constructor."""
+    info = object.__new__(InstrumentationInfo)
+    # Hiding the warning instead would change the filters of all threads, for every span.
+    info._name, info._version, info._schema_url = scope.name, scope.version or "", scope.schema_url or ""
+    return info
 
 
 def snapshot(span: Span) -> ReadableSpan:
@@ -145,7 +149,7 @@ def snapshot(span: Span) -> ReadableSpan:
         context=span.get_span_context(),
         parent=parent_context(span),
         resource=span.segment.engine.resource,
-        attributes=_bounded(visible_attributes(span), span.dropped_values),
+        attributes=_bounded(visible_attributes(span).copy(), span.dropped_values),
         events=events,
         links=links,
         kind=span.otel_kind,

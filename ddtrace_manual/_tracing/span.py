@@ -22,13 +22,15 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace.status import Status, StatusCode
 
 from ddtrace_manual import _errors, _tags, _types
+from ddtrace_manual._errors import safe_str
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
 
 from . import readable
-from .values import clean_items, clean_value, size_of
+from .values import clean_items, clean_key, clean_value, items_of, nanoseconds, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from .segment import Segment
 
-__all__ = ["Span"]
+__all__ = ["Span", "describe_failure"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
@@ -46,6 +48,11 @@ _MARK = "_ddtrace_manual_span_id"
 _UNCHARGED_CHARS = 64
 """What the queue charges for every span covers attributes of so many characters."""
 _DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
+
+
+def describe_failure(exc: BaseException) -> str:
+    """Return the status description OpenTelemetry gives a span that an exception left."""
+    return f"{type(exc).__name__}: {safe_str(exc)}"
 
 
 class Span(SpanRecord, _types.Span, SDKSpan):
@@ -114,8 +121,8 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         if self.end_ns is not None:
             self._refuse("Setting attribute on ended span.")
             return
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
+        for key, value in items_of(attributes):
+            self.set_attribute(key if key.__class__ is str else clean_key(key), value)  # type: ignore[arg-type] # None is refused there
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:  # Any: values of every type
         """Set several tags."""
@@ -144,8 +151,10 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
         segment.extra_bytes += size_of(kept)
-        time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns if timestamp is None else timestamp
-        self._append_event(EventRecord(name, time_ns, kept, dropped))
+        time_ns = timestamp if timestamp is None or timestamp.__class__ is int else nanoseconds(timestamp)
+        if time_ns is None:
+            time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns
+        self._append_event(EventRecord(name if name.__class__ is str else safe_str(name), time_ns, kept, dropped))
 
     def add_link(
         self,
@@ -156,34 +165,28 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         if self.end_ns is not None:
             self._refuse("Tried calling _add_link on an ended span.")
             return
-        if not (context.is_valid or attributes or context.trace_state):
+        given: object = context  # callers without type checks pass anything
+        if not isinstance(given, SpanContext) or not (context.is_valid or attributes or context.trace_state):
             return
         kept, dropped = clean_items(attributes, self.max_link_attributes, self.max_attribute_length)
         flags = int(context.trace_flags)
         state = context.trace_state
         header = state.to_header() if state else ""
-        self.append_link(LinkRecord(context.trace_id, context.span_id, kept, header, flags, dropped))
+        self.append_link(
+            LinkRecord(context.trace_id, context.span_id, kept, header, flags, dropped, context.is_remote),
+        )
 
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
         self.segment.extra_bytes += size_of(link.attributes)
-        links = self.link_records
-        if links is None:
-            links = self.link_records = []
-        limit = self.max_links
-        if limit is not None and len(links) >= limit:
-            self.dropped_link_records += 1
-            if not limit:
-                return
-            del links[0]
-        links.append(link)
+        self.dropped_link_records += self._append("link_records", link, self.max_links)
 
     def update_name(self, name: str) -> None:
         """Rename the OpenTelemetry span; the resource follows unless it was set."""
         if self.end_ns is not None:
             self._refuse("Tried calling update_name on an ended span.")
             return
-        self.otel_name = name
+        self.otel_name = name if name.__class__ is str else safe_str(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status: `OK` is final, `UNSET` is ignored, a description is kept only for `ERROR`."""
@@ -221,12 +224,12 @@ class Span(SpanRecord, _types.Span, SDKSpan):
             return
         details: dict[str, Any] = {
             "exception.type": _errors.describe_type(exception),
-            "exception.message": _errors.safe_str(exception),
+            "exception.message": safe_str(exception),
             "exception.stacktrace": _errors.format_stack(exception, self.max_frames),
             "exception.escaped": str(escaped),
         }
         if attributes:
-            details.update(attributes)
+            details.update(clean_items(attributes, None, None)[0])
         self.add_event("exception", details, timestamp)
 
     def set_error(
@@ -251,7 +254,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
             self.set_attribute(_tags.ERROR_MESSAGE, message)
         if stack is not None:
             self.set_attribute(_tags.ERROR_STACK, stack)
-        self._mark_error(message if message is not None or exc is None else _errors.safe_str(exc))
+        self._mark_error(message if message is not None or exc is None else safe_str(exc))
 
     def leave_with(self, exc: BaseException) -> None:
         """Record that an exception left this span: in full, or briefly when a child has told it.
@@ -266,7 +269,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         marks[_MARK] = self.span_id
         if self.local_parent is not None:
             self.local_parent.failed_child_id = self.span_id
-        message = _errors.safe_str(exc)
+        message = safe_str(exc)
         if brief:
             self.set_attribute(_tags.ERROR_TYPE, _errors.describe_type(exc))
             self.set_attribute(_tags.ERROR_MESSAGE, message)
@@ -331,6 +334,20 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     # -- ending ----------------------------------------------------------------------------------
 
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """End the span, after recording the exception that leaves `with span:` as the span's options say."""
+        if exc_val is not None and self.end_ns is None:
+            if self._record_exception:
+                self.record_exception(exc_val, escaped=True)
+            if self._set_status_on_exception:
+                self.set_status(StatusCode.ERROR, describe_failure(exc_val))
+        self.end()
+
     def is_recording(self) -> bool:
         """Return whether the span is still open."""
         return self.end_ns is None
@@ -343,8 +360,10 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         """
         segment = self.segment
         engine = segment.engine
-        if end_time is None:
-            end_time = engine.monotonic_ns() + segment.clock_offset_ns
+        if end_time.__class__ is not int:
+            end_time = None if end_time is None else nanoseconds(end_time)
+            if end_time is None:
+                end_time = engine.monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
             return
@@ -474,14 +493,14 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         return self.dropped_link_records
 
     @property
-    def instrumentation_scope(self) -> InstrumentationScope | None:
+    def instrumentation_scope(self) -> InstrumentationScope:
         """Scope of the tracer that made the span."""
         return self.scope if self.scope is not None else readable.FACADE_SCOPE
 
     _instrumentation_scope = instrumentation_scope
 
     @property
-    def instrumentation_info(self) -> InstrumentationInfo | None:
+    def instrumentation_info(self) -> InstrumentationInfo:
         """Deprecated form of `instrumentation_scope`."""
         return readable.info_of(self.instrumentation_scope)
 
@@ -525,7 +544,10 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         self.segment.extra_bytes += size_of(cleaned)
 
     def _drop_oldest(self) -> None:
-        self.values.pop(next(iter(self.values), ""), None)
+        try:
+            del self.values[next(iter(self.values))]
+        except (KeyError, RuntimeError, StopIteration):  # another thread was quicker
+            return
         self.dropped_values += 1
 
     def _obey(self, key: str, value: object) -> bool:
@@ -536,13 +558,16 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         return True
 
     def _append_event(self, event: EventRecord) -> None:
-        events = self.event_records
-        if events is None:
-            events = self.event_records = []
-        limit = self.max_events
-        if limit is not None and len(events) >= limit:
-            self.dropped_event_records += 1
-            if not limit:
-                return
-            del events[0]
-        events.append(event)
+        self.dropped_event_records += self._append("event_records", event, self.max_events)
+
+    def _append(self, name: str, record: EventRecord | LinkRecord, limit: int | None) -> int:
+        """Append to one of the span's lists, which is made when first needed; return how many fell out.
+
+        Threads may do so at once: each step is atomic, and a list is never replaced.
+        """
+        records: list[EventRecord | LinkRecord] = self.__dict__.setdefault(name, [])
+        records.append(record)
+        if limit is None or len(records) <= limit:
+            return 0
+        records.pop(0)
+        return 1

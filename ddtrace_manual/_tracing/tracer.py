@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,7 +16,8 @@ from opentelemetry.trace.status import Status, StatusCode
 from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._errors import safe_str
 
-from .values import clean_items, size_of
+from .span import describe_failure
+from .values import clean_items, nanoseconds, size_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,8 +86,8 @@ class Tracer(SDKTracer):
             cast("Any", self._instrumentation_scope),
             trace_id=trace_id,
         )
-        if kind is not SpanKind.INTERNAL:
-            span.otel_kind = kind
+        if kind is not SpanKind.INTERNAL and kind.__class__ is SpanKind:
+            span.otel_kind = kind  # type: ignore[unreachable] # mypy takes `is` on a class for a narrowing
         if attributes or links or start_time is not None:
             apply_options(span, attributes, links, start_time)
         if not record_exception:
@@ -150,7 +151,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
             if record:
                 span.record_exception(exc)
             if set_status:
-                span.set_status(Status(StatusCode.ERROR, f"{type(exc).__name__}: {safe_str(exc)}"))
+                span.set_status(Status(StatusCode.ERROR, describe_failure(exc)))
         if self._end_on_exit:
             span.end()
 
@@ -188,8 +189,11 @@ def apply_options(
         if not _DIRECTIVES.isdisjoint(span.values):
             for key in _DIRECTIVES & span.values.keys():
                 span.set_attribute(key, span.values.pop(key))
-    for link in links or ():
+    given: object = links  # callers without type checks pass anything
+    for link in given if isinstance(given, Iterable) else ():
         if isinstance(link, Link):
             span.add_link(link.context, link.attributes)
     if start_time is not None:
-        span.start_ns = start_time
+        given = start_time if start_time.__class__ is int else nanoseconds(start_time)
+        if given is not None:
+            span.start_ns = given

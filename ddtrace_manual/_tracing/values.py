@@ -12,6 +12,8 @@ value here:
 | mapping | dict of kept values; keys as text, empty keys dropped |
 | anything else | `str(value)`, or `<unprintable Class>` when that raises |
 
+Keys become text as in the SDK: empty ones and objects without a text of their own are dropped.
+
 Nesting deeper than 16 levels is cut to `...`, which also ends cycles.
 
 Source: spec/span-mapping.md §7; OpenTelemetry specification, common/attribute limits.
@@ -19,14 +21,16 @@ Source: spec/span-mapping.md §7; OpenTelemetry specification, common/attribute 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ddtrace_manual._errors import safe_str
 
-__all__ = ["clean_items", "clean_value", "size_of"]
+__all__ = ["clean_items", "clean_key", "clean_value", "items_of", "nanoseconds", "size_of"]
 
+_logger = logging.getLogger("ddtrace_manual.tracing")
 _MAX_DEPTH = 16
 
 
@@ -54,8 +58,39 @@ def _clean_container(value: Collection[object], max_length: int | None, depth: i
     return {
         name: clean_value(item, max_length, depth)
         for key, item in value.items()
-        if (name := key if isinstance(key, str) else safe_str(key))
+        if (name := clean_key(key)) is not None
     }
+
+
+def clean_key(key: object) -> str | None:
+    """Return an attribute key as text, or `None` when it is to be dropped."""
+    cls = type(key)
+    if cls is str:
+        return str(key) or None
+    if isinstance(key, str):
+        return str.__str__(key) or None
+    # Like the SDK: what is falsy, and what has only the text that every object has, names nothing.
+    if not key or (cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__):
+        return None
+    return safe_str(key)
+
+
+def items_of(attributes: object) -> Iterable[tuple[object, object]]:
+    """Return the pairs of a mapping; nothing for what is none, or fails to be read."""
+    try:
+        return list(attributes.items())  # type: ignore[attr-defined] # whatever the application gave
+    except Exception:  # noqa: BLE001 - a mapping of the application may raise anything
+        _logger.debug("Attributes of type %r were dropped: no mapping.", type(attributes))
+        return ()
+
+
+def nanoseconds(value: object) -> int | None:
+    """Return a time the application gave as an integer, or `None` when it is no number."""
+    try:
+        return int(value)  # type: ignore[call-overload,no-any-return] # whatever the application gave
+    except Exception:  # noqa: BLE001 - text, infinities, foreign number types
+        _logger.debug("A time of type %r was ignored: no number of nanoseconds.", type(value))
+        return None
 
 
 def clean_items(
@@ -65,16 +100,19 @@ def clean_items(
 ) -> tuple[dict[str, Any], int]:  # Any: see the table
     """Return snapshots of attributes and how many were dropped.
 
-    Dropped are keys that are empty or no strings, and the oldest ones beyond `max_count`.
+    Dropped are keys that are empty or have no text, and the oldest ones beyond `max_count`.
     """
     kept: dict[str, Any] = {}
     if not items:
         return kept, 0
     dropped = 0
-    for key, value in items.items():
-        if not isinstance(key, str) or not key:
-            dropped += 1
-            continue
+    for given, value in items.items() if type(items) is dict else items_of(items):
+        key = given
+        if type(key) is not str or not key:
+            key = clean_key(given)
+            if key is None:
+                dropped += 1
+                continue
         cls = value.__class__
         if cls is int or cls is bool or cls is float or (cls is str and max_length is None):
             kept[key] = value
