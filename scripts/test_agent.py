@@ -157,23 +157,26 @@ class Session:
 
 
 @contextlib.contextmanager
-def running(*, web: bool = False, unix_socket: bool = False) -> Iterator[AgentProcess]:
-    """Run a test agent for the duration of a block."""
+def running(*, web: bool = False, unix_socket: bool = False, version: str | None = None) -> Iterator[AgentProcess]:
+    """Run a test agent for the duration of a block; arguments as for `start`."""
     with tempfile.TemporaryDirectory(prefix="test-agent-") as folder:
-        agent = start(Path(folder), web=web, unix_socket=unix_socket)
+        agent = start(Path(folder), web=web, unix_socket=unix_socket, version=version)
         try:
             yield agent
         finally:
             agent.stop()
 
 
-def start(folder: Path, *, web: bool = False, unix_socket: bool = False, attempts: int = 3) -> AgentProcess:
+def start(
+    folder: Path, *, web: bool = False, unix_socket: bool = False, version: str | None = None, attempts: int = 3
+) -> AgentProcess:
     """Start a test agent on free loopback ports and wait until it answers.
 
     Args:
         folder: For its log and socket.
         web: Serve the page for people too.
         unix_socket: Listen on a Unix socket as well.
+        version: What it says its version is; by default `test`, with which tracers compute no statistics.
         attempts: How often to try with other ports when another program took one in between.
 
     Raises:
@@ -184,14 +187,14 @@ def start(folder: Path, *, web: bool = False, unix_socket: bool = False, attempt
         raise RuntimeError("the test agent is not installed: run `make .venv-agent/.stamp`")
     for attempt in range(1, attempts + 1):
         try:
-            return _start_once(folder, python, web=web, unix_socket=unix_socket)
+            return _start_once(folder, python, web=web, unix_socket=unix_socket, version=version)
         except RuntimeError:  # noqa: PERF203 - once per start
             if attempt == attempts:
                 raise
     raise ValueError("attempts must be at least 1")
 
 
-def _start_once(folder: Path, python: Path, *, web: bool, unix_socket: bool) -> AgentProcess:
+def _start_once(folder: Path, python: Path, *, web: bool, unix_socket: bool, version: str | None) -> AgentProcess:
     port, otlp_http, otlp_grpc, page = free_ports(4)
     socket_path = str(folder / "agent.socket") if unix_socket else None
     command = [str(python), "-c", _CHILD, "--host", "127.0.0.1", "--port", str(port)]
@@ -202,6 +205,8 @@ def _start_once(folder: Path, python: Path, *, web: bool, unix_socket: bool) -> 
     command += ["--trace-uds-socket", socket_path] if socket_path else []
     # The agent reads settings of its own from the environment; none of the caller's may reach it.
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "OTEL_"))}
+    if version is not None:
+        variables["TEST_AGENT_VERSION"] = version
     variables["ENABLED_CHECKS"] = ",".join(CHECKS)  # its option of that name is broken
     log = folder / "agent.log"
     with log.open("wb") as output:
