@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from opentelemetry import baggage
 
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, set_current
-from ._remote import without_baggage_metadata
+from ._remote import baggage_context, keep_baggage, without_baggage, without_baggage_metadata
 from ._runtime import RUNTIME
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def inject(
 
     Args:
         carrier: A mutable mapping or a list of pairs; default: a new dict. Headers of the same name are replaced.
-        span: Inject this span instead of the current one.
+        span: Inject this span, and the baggage that was set on it or on its parents, instead of the current one.
         setter: (carrier, name, value) → writes one header, for carriers of another form.
 
     Nothing is written without a span or baggage, or before `configure()`. Never raises.
@@ -55,7 +55,7 @@ def inject(
     if RUNTIME.inject is not None:
         context = get_current()
         if span is not None:
-            context = cast("Context", {**context, SPAN_KEY: getattr(span, "wrapped", span)})
+            context = cast("Context", {**baggage_context(span, context), SPAN_KEY: getattr(span, "wrapped", span)})
         RUNTIME.inject(target, context, setter)
     return cast("_C", target)
 
@@ -152,24 +152,55 @@ def extract_environ(env: Mapping[str, str] | None = None) -> Context:
     return RUNTIME.extract_environ(RUNTIME.environ() if env is None else env, base)
 
 
-def get_baggage(key: str | None = None) -> Any:  # Any: a value, or a mapping of all items
-    """Return one baggage item of the current context, or all of them as a mapping."""
-    return baggage.get_all() if key is None else baggage.get_baggage(key)
+def get_baggage(key: str | None = None, *, span: OtelSpan | None = None) -> Any:  # Any: a value, or a mapping of all
+    """Return one baggage item, or all of them as a mapping.
+
+    Args:
+        key: Name of the item; `None` for all. An item that is not there is `None`.
+        span: Look at what this span would inject instead of at the current context.
+
+    Source: spec/propagation.md §9.3.
+    """
+    context = None if span is None else baggage_context(span, get_current())
+    return baggage.get_all(context) if key is None else baggage.get_baggage(key, context)
 
 
-def set_baggage(key: str, value: str) -> None:
+def set_baggage(key: str, value: str, *, span: OtelSpan | None = None) -> None:
     """Set a baggage item in the current context; it goes with every trace header from here on.
 
-    The item stays until the block that made the current span is left.
+    The item stays until the block that made the current span is left; children see it, and what they
+    set does not come back. `opentelemetry.baggage` sees the same items.
+
+    Args:
+        key: Name; blanks around it are not sent.
+        value: Anything with a text; an item without text is not sent.
+        span: Set it on this span instead: `inject(span=span)` and its children's will write it. When
+            the span is the current one, that is the same.
+
+    Source: spec/propagation.md §9.3.
     """
-    set_current(without_baggage_metadata(baggage.set_baggage(key, value), key))
+    _change_baggage(lambda context: without_baggage_metadata(baggage.set_baggage(key, value, context), key), span)
 
 
-def remove_baggage(key: str) -> None:
-    """Remove a baggage item from the current context."""
-    set_current(without_baggage_metadata(baggage.remove_baggage(key), key))
+def remove_baggage(key: str, *, span: OtelSpan | None = None) -> None:
+    """Remove a baggage item from the current context, or from the view of one span; see `set_baggage`."""
+    _change_baggage(lambda context: without_baggage_metadata(baggage.remove_baggage(key, context), key), span)
 
 
-def clear_baggage() -> None:
-    """Remove all baggage items from the current context."""
-    set_current(baggage.clear())
+def clear_baggage(*, span: OtelSpan | None = None) -> None:
+    """Remove all baggage items from the current context, or from the view of one span; see `set_baggage`."""
+    _change_baggage(without_baggage, span)
+
+
+def _change_baggage(change: Callable[[Context], Context], span: OtelSpan | None) -> None:
+    """Apply a change to the current context, or to the view that a span keeps; the current span keeps it as well."""
+    current = get_current()
+    active = current.get(SPAN_KEY)
+    if span is None or getattr(span, "wrapped", span) is active:
+        changed = change(current)
+        set_current(changed)
+        span = cast("OtelSpan | None", active)
+    else:
+        changed = change(baggage_context(span, current))
+    if span is not None:
+        keep_baggage(span, changed)

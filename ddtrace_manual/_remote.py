@@ -7,11 +7,12 @@ The keys live here because the engine reads them and must not import `propagatio
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry import baggage
 from opentelemetry.context.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span
 
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BAGGAGE_KEY",
     "BAGGAGE_METADATA_KEY",
+    "baggage_context",
     "baggage_metadata",
+    "keep_baggage",
     "remote_context_of",
+    "without_baggage",
     "without_baggage_metadata",
 ]
 
@@ -33,6 +37,9 @@ BAGGAGE_KEY: str = next(iter(baggage.set_baggage("key", "value", Context())))
 
 BAGGAGE_METADATA_KEY = "ddtrace-manual-baggage-metadata"
 """Context key of `{item: (value, metadata)}`; the metadata holds while the item still has that very value."""
+
+_BAGGAGE_KEYS = (BAGGAGE_KEY, BAGGAGE_METADATA_KEY)
+_VIEW = "_ddtrace_manual_baggage"
 
 
 def remote_context_of(context: Mapping[str, object]) -> RemoteContext | None:
@@ -71,3 +78,37 @@ def without_baggage_metadata(context: Mapping[str, object], key: str) -> Context
     """
     kept = {name: entry for name, entry in baggage_metadata(context).items() if name != key}
     return Context({**context, BAGGAGE_METADATA_KEY: kept})
+
+
+def without_baggage(context: Mapping[str, object]) -> Context:
+    """Return `context` without any baggage."""
+    return Context({key: value for key, value in context.items() if key not in _BAGGAGE_KEYS})
+
+
+def keep_baggage(span: Span, context: Mapping[str, object]) -> None:
+    """Let a span keep the baggage of `context` as its own view, for whoever injects that span from elsewhere.
+
+    Source: spec/propagation.md §9.3.
+    """
+    kept_by: Span = getattr(span, "wrapped", span)
+    if isinstance(kept_by, NonRecordingSpan) and not kept_by.get_span_context().is_valid:
+        return  # shared by all who have no span
+    view = {key: context[key] for key in _BAGGAGE_KEYS if key in context}
+    with suppress(AttributeError, TypeError):  # a foreign span with slots keeps nothing
+        setattr(kept_by, _VIEW, view)
+
+
+def baggage_context(span: Span, current: Context) -> Context:
+    """Return `current` with the baggage of a span: its own view, else that of its nearest parent that has one.
+
+    The current span, and one without any view, have the baggage of the current context.
+    """
+    looked_at: object = getattr(span, "wrapped", span)
+    if looked_at is current.get(SPAN_KEY):
+        return current
+    while looked_at is not None:
+        view = getattr(looked_at, _VIEW, None)
+        if view is not None:
+            return Context({**without_baggage(current), **view})
+        looked_at = getattr(looked_at, "local_parent", None)
+    return current
