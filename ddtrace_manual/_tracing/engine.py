@@ -144,7 +144,9 @@ class Engine:
         self.processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None
         self.created = 0
         self.dead = False
-        self._lock = threading.Lock()  # guards the handing over of finished spans of all segments
+        # Guards the handing over of finished spans of all segments. A finalizer or signal handler that ends
+        # a span may interrupt its holder, hence reentrant.
+        self._lock = threading.RLock()
         self._decision_lock = threading.RLock()  # guards the sampling fields of all segments
         self.set_ids(ids or IdSource(clock=clock))
         self.reconfigure(
@@ -379,22 +381,28 @@ class Engine:
     def flush_segment(self, segment: Segment) -> None:
         """Hand the finished spans of a segment to the exporter when it is complete or has enough of them."""
         with self._lock:
+            if segment.is_handing_over:  # this thread interrupted itself; the outer call takes what is left
+                return
             finished = segment.finished
             count = len(finished)
             is_partial = bool(segment.open)
             if not count or (is_partial and count < self.partial_flush_min_spans):
                 return
+            segment.is_handing_over = True
             spans = finished[:count]
             del finished[:count]
             segment.sent_spans += count
+            segment.is_handing_over = False
         self.export(segment, spans, partial=is_partial)
+        if finished and not segment.open:
+            self.flush_segment(segment)
 
     # -- fork ----------------------------------------------------------------------------------------
 
     def bury(self) -> None:
         """Cut off an engine inherited from the parent process: its spans end without effect."""
         self.dead = True
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._decision_lock = threading.RLock()
         self.export = _ignore_chunk
         self.processor = None

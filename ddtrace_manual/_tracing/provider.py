@@ -39,11 +39,23 @@ if TYPE_CHECKING:
 
     from ddtrace_manual.config import Config
 
-__all__ = ["EngineIdGenerator", "TracerProvider", "limits_of"]
+__all__ = ["EngineIdGenerator", "TracerProvider", "limits_from_environment", "limits_of"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 _MASK_128 = (1 << 128) - 1
 _SHUTDOWN_TIMEOUT_S = 5.0
+
+
+_LIMIT_DEFAULTS = {
+    "max_attributes": 128,
+    "max_events": 128,
+    "max_links": 128,
+    "max_span_attributes": 128,
+    "max_event_attributes": 128,
+    "max_link_attributes": 128,
+    "max_attribute_length": SpanLimits.UNSET,
+    "max_span_attribute_length": SpanLimits.UNSET,
+}
 
 
 class EngineIdGenerator(IdGenerator):
@@ -96,6 +108,9 @@ class TracerProvider(SDKTracerProvider):
     Extra span processors, limits, samplers and id generators work as with the SDK's own provider.
     Until `reconfigure` attaches a pipeline its spans go to the extra processors only.
 
+    Limits that the environment gives and that are no numbers are warned about and replaced by the
+    defaults, where the SDK refuses to start.
+
     Attributes:
         config: The effective configuration, or `None` for a provider made by hand.
         engine: What spans are made with; `None` while tracing is disabled or after `shutdown()`.
@@ -124,7 +139,7 @@ class TracerProvider(SDKTracerProvider):
             shutdown_on_exit,
             active_span_processor,
             id_generator or EngineIdGenerator(ids),
-            span_limits,
+            span_limits or limits_from_environment(),
             **extra,
         )
         self.config: Config | None = None
@@ -191,7 +206,7 @@ class TracerProvider(SDKTracerProvider):
         self.sampler = sampler or ALWAYS_ON
         self._ids = ids if id_generator is None else _ForeignIds(id_generator)
         self.id_generator = id_generator or EngineIdGenerator(ids)  # type: ignore[assignment] # too narrow in the SDK
-        self._span_limits = span_limits or SpanLimits()
+        self._span_limits = span_limits or limits_from_environment()
         self._partial_flush_min_spans = partial_flush_min_spans
         self._max_frames = max_frames
         with self._tracers_lock:
@@ -354,6 +369,21 @@ class TracerProvider(SDKTracerProvider):
         if self._on_fork is not None:
             self._hooks = self._on_fork()
         self._make_engine()
+
+
+def limits_from_environment() -> SpanLimits:
+    """Return the limits of the `OTEL_*` variables; one that is no number is named in a warning and ignored."""
+    try:
+        return SpanLimits()
+    except ValueError:
+        usable: dict[str, int] = {}
+        for name, default in _LIMIT_DEFAULTS.items():
+            try:  # the SDK reads the variable of a limit that is not given: of this one alone
+                SpanLimits(**{other: 0 for other in _LIMIT_DEFAULTS if other != name})
+            except ValueError as exc:  # noqa: PERF203 - eight names, when something is wrong
+                _logger.warning("%s; the default is used.", exc)
+                usable[name] = default
+        return SpanLimits(**usable)
 
 
 def limits_of(limits: SpanLimits, max_frames: int = 30) -> SpanLimitValues:

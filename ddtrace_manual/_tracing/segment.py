@@ -32,6 +32,9 @@ __all__ = ["Segment"]
 class Segment(SegmentRecord):
     """A segment of the engine."""
 
+    is_handing_over = False
+    """Finished spans are being taken out right now; guarded by the engine's lock."""
+
     def __init__(self, engine: Engine, trace_id: int) -> None:
         self.engine = engine
         self.trace_id = trace_id
