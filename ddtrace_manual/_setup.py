@@ -5,7 +5,6 @@ The state is one `_Setup`, guarded by its lock, and the slot `_runtime.RUNTIME` 
 
 from __future__ import annotations
 
-import atexit
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._diagnostics import StartupCheck
-    from ._export import Counters
+    from ._export import ChunkQueue, Counters
     from ._model import SegmentRecord
     from ._tracing import Engine, EngineHooks, TracerProvider
     from ._wiring import Parts
@@ -117,7 +116,8 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     Raises:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
-    from ._log_setup import apply_log_settings  # noqa: PLC0415 - importing the package stays light
+    from ._export import run_at_exit  # noqa: PLC0415 - importing the package stays light
+    from ._log_setup import apply_log_settings  # noqa: PLC0415
     from .config import Config  # noqa: PLC0415
 
     effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
@@ -131,7 +131,24 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
         _tell_about_startup(effective)
         if not _setup.is_exit_hooked:
             _setup.is_exit_hooked = True
-            atexit.register(shutdown)
+            run_at_exit(shutdown)
+    return provider
+
+
+class _NoTracerProvider(trace.NoOpTracerProvider):
+    """What OpenTelemetry gets when it asks for our provider and `DD_TRACE_OTEL_ENABLED` is false."""
+
+
+def provider_for_opentelemetry() -> trace.TracerProvider:
+    """Return the provider for `OTEL_PYTHON_TRACER_PROVIDER=ddtrace_manual`; called by OpenTelemetry.
+
+    Sets up tracing from the environment if `configure()` was not called. Never raises.
+    """
+    provider = _setup.provider
+    if provider is None or provider.config is None:
+        provider = configure()
+    if provider.config is not None and not provider.config.trace_otel_enabled:
+        return _NoTracerProvider()
     return provider
 
 
@@ -201,6 +218,9 @@ def counters() -> CounterSnapshot:
 def _build(config: Config) -> TracerProvider:
     """Make provider and parts, or exchange the parts behind the provider there is."""
     from ._export import Counters  # noqa: PLC0415 - importing the package stays light
+    from .config._sdk import import_sdk  # noqa: PLC0415
+
+    import_sdk()  # before whatever imports the SDK by itself
     from ._ids import IdSource  # noqa: PLC0415
     from ._tracing import TracerProvider  # noqa: PLC0415
     from ._wiring import Parts, make_resource  # noqa: PLC0415
@@ -209,7 +229,14 @@ def _build(config: Config) -> TracerProvider:
     if _setup.counters is None:
         _setup.counters = Counters()
     former = _setup.parts
-    parts = Parts(config, resource=resource, service=service, counters=_setup.counters, decide=_decide)
+    parts = Parts(
+        config,
+        resource=resource,
+        service=service,
+        counters=_setup.counters,
+        decide=_decide,
+        renew=_renew_unannounced,
+    )
     ids = IdSource(trace_id_128_bit=config.trace_128_bit_traceid_generation_enabled)
     if _setup.provider is None:
         _setup.provider = TracerProvider(shutdown_on_exit=False, resource=resource, enabled=False)
@@ -301,7 +328,7 @@ def _use_engine(engine: Engine | None) -> None:
 def _foreign_provider(own: TracerProvider) -> Any:  # Any: whatever provider the application installed
     """Return the global provider when it is somebody else's."""
     installed = trace._TRACER_PROVIDER
-    return None if installed is None or installed is own else installed
+    return None if installed is None or installed is own or isinstance(installed, _NoTracerProvider) else installed
 
 
 def _install_propagator(parts: Parts) -> None:
@@ -362,6 +389,7 @@ def _renew_after_fork() -> EngineHooks:
         counters=_setup.counters,
         decide=_decide,
         rules=former.rules,
+        renew=_renew_unannounced,
     )
     parts.inherit(former)
     _setup.parts = parts
@@ -369,3 +397,12 @@ def _renew_after_fork() -> EngineHooks:
     RUNTIME.count = _setup.counters.count
     _use_propagator(parts)
     return parts.hooks
+
+
+def _renew_unannounced() -> ChunkQueue:
+    """Build the pipeline of a process that was forked without Python's hooks, as uWSGI does; return its queue."""
+    provider, parts = _setup.provider, _setup.parts
+    if provider is None or parts is None:  # pragma: no cover - queues exist only with both
+        raise RuntimeError("no pipeline to renew")
+    provider._renew_after_fork()
+    return (_setup.parts or parts).queue

@@ -151,6 +151,7 @@ class Parts:
         decide: Makes the sampling decision of a segment final: the engine's, which holds the lock.
         transport: Carries requests to the Agent; `None` makes the real one.
         rules: The sampling rules of `config` if they were read before; `None` reads them.
+        renew: Makes the pipeline of a process that was forked without Python's hooks, and returns its queue.
 
     Raises:
         ConfigurationError: A sampling rule given in code is wrong.
@@ -166,7 +167,9 @@ class Parts:
         decide: Callable[[SegmentRecord], None],
         transport: Transport | None = None,
         rules: ParsedRules | None = None,
+        renew: Callable[[], ChunkQueue] | None = None,
     ) -> None:
+        self._renew = renew
         self.rules = rules if rules is not None else ParsedRules.of(config)
         self.config = config
         self.service = service
@@ -252,6 +255,7 @@ class Parts:
             wake_bytes=min(_EARLY_FLUSH_BYTES, config.trace_writer_buffer_size_bytes // 2),
             wake=lambda early: self.worker.wake(early),  # noqa: PLW0108 - likewise
             counters=self.counters,
+            renew=self._renew,
         )
         self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
         self.pace = Pace(timeout_s=config.trace_agent_timeout_seconds, clock=SYSTEM_CLOCK)
@@ -314,6 +318,11 @@ class Parts:
             additional=config.trace_writer_additional_headers,
         )
 
+    @property
+    def agent_address(self) -> str:
+        """Where requests to the Agent go, without credentials."""
+        return str(getattr(self.client.transport, "address", without_user_info(self.config.trace_agent_url)))
+
     # -- changes at run time -------------------------------------------------------------------------
 
     def change_mapping(self, **changes: Any) -> None:  # Any: values of MappingSettings
@@ -335,11 +344,6 @@ class Parts:
         self.sampler.adopt(parent.sampler)
         if parent._mapping_changes:
             self.change_mapping(**parent._mapping_changes)
-
-    @property
-    def agent_address(self) -> str:
-        """Where requests to the Agent go, without credentials."""
-        return str(getattr(self.client.transport, "address", without_user_info(self.config.trace_agent_url)))
 
     # -- at run time, on the worker thread -----------------------------------------------------------
 

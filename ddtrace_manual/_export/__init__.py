@@ -3,6 +3,7 @@
 from .agent_state import AgentWatch
 from .bell import Bell
 from .counters import Counters
+from .endings import run_at_exit
 from .fork_gate import run_between_forks
 from .outbox import Outbox
 from .pace import Pace
@@ -26,5 +27,6 @@ __all__ = [
     "PayloadEncoder",
     "Pipeline",
     "estimate_bytes",
+    "run_at_exit",
     "run_between_forks",
 ]

@@ -8,6 +8,7 @@ What becomes of a payload (spec/trace-export.md §7; deviations below):
 | 404, 415 to v0.5 or v1.0 | encoded again as v0.4 and sent; the format is not used again |
 | 413 | sent again in smaller payloads; a single chunk is lost |
 | other 4xx | lost |
+| 3xx | kept: whoever answered is not the Agent |
 | 408, 429, 5xx after all retries | kept; lost when the Agent refuses it again while it takes others |
 | no answer | kept until the Agent is back; the budget of the queue is the only bound |
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
@@ -223,7 +225,7 @@ class Outbox:
             self._downgrade(batch[0])
         elif result.outcome == "too_large":
             self._make_smaller(batch)
-        elif result.outcome in _RETRYABLE:
+        elif _may_pass(result):
             self._keep(batch, result)
             return False
         else:
@@ -295,7 +297,7 @@ class Outbox:
         while self._suspects:
             batch = self._next_batch(self._suspects, self._suspect_limit)
             result = self._post(batch)
-            if result.outcome not in _RETRYABLE:
+            if not _may_pass(result):
                 self._settle(batch, result)
                 continue
             if result.status:
@@ -336,3 +338,10 @@ class Outbox:
             callback(*args)
         except Exception:  # noqa: BLE001 - see above
             _log.log(logging.ERROR, "callback", "Telling about an answer of the Agent failed", exc_info=True)
+
+
+def _may_pass(result: SendResult) -> bool:
+    """Say whether a payload that was not delivered may be so later."""
+    if result.delivered:
+        return False
+    return result.outcome in _RETRYABLE or 0 < result.status < HTTPStatus.BAD_REQUEST

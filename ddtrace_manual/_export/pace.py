@@ -75,6 +75,11 @@ class Pace:
         self._limit_s = max(limit, _SHORTEST_TIMEOUT_S)
         return self._limit_s
 
+    def end_probe(self) -> None:
+        """Note that a request which may safely be repeated has ended: a slow one warns of slow ones to come."""
+        if self._took_s() >= self._limit_s:
+            self._patience = max(self._patience, 2)
+
     def end_attempt(self, delay_s: float) -> bool:
         """Note that a request failed; return whether to make no further attempt now.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from os import getpid
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,13 +60,24 @@ class ChunkQueue:
         wake_bytes: So many waiting bytes wake the worker before its interval is over.
         wake: Called without the lock when the first chunk waits (`False`) or `wake_bytes` are passed (`True`).
         counters: Counts what is accepted and dropped.
+        renew: Called in a process that was forked without Python's hooks, as uWSGI does; returns its own queue.
     """
 
-    def __init__(self, *, max_bytes: int, wake_bytes: int, wake: Callable[[bool], None], counters: Counters) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        wake_bytes: int,
+        wake: Callable[[bool], None],
+        counters: Counters,
+        renew: Callable[[], ChunkQueue] | None = None,
+    ) -> None:
         self.max_bytes = max_bytes
         self.is_closed = False
         self._wake_bytes = wake_bytes
         self._wake = wake
+        self._renew = renew
+        self._pid = getpid()
         self._counters = counters
         self._waiting: deque[Chunk] = deque()
         self._successor: ChunkQueue | None = None
@@ -89,6 +101,8 @@ class ChunkQueue:
 
         A chunk larger than the whole budget is accepted while nothing else is held.
         """
+        if self._pid != getpid() and self._renew is not None and (own := self._renew()) is not self:
+            return own.put(segment, spans, partial=partial)
         size = estimate_bytes(segment, spans)
         with self._lock:
             successor = self._successor

@@ -15,6 +15,7 @@ Source: spec/trace-export.md §2, §10.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -122,6 +123,7 @@ class ExportWorker:
         self._make_thread = make_thread
         self._start_lock = threading.RLock()  # guards starting: no second thread. The worker never takes it.
         self._is_starting = False
+        self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
         # Left here for the worker by other threads; each is written in one step.
@@ -183,6 +185,8 @@ class ExportWorker:
         Returns:
             Whether all of it arrived in time; `False` at once on the worker thread itself.
         """
+        if self._pid != os.getpid():
+            return True  # in a process forked without Python's hooks: nothing has finished here yet
         if self._deadline_ns is not None:
             return self._all_arrived
         self.start()
@@ -200,6 +204,8 @@ class ExportWorker:
 
     def shutdown(self, timeout_s: float) -> bool:
         """Deliver what is finished and stop; return whether all of it arrived in time. Idempotent."""
+        if self._pid != os.getpid():
+            return True
         self._queue.close()  # first: what is accepted now is seen by the last round
         with self._start_lock:
             if self._deadline_ns is not None:
@@ -371,6 +377,7 @@ class ExportWorker:
         if may_send:
             self._client.timeout_s = self._pace.start_request(slow=False)
             self._agent.refresh(force=is_awaited)
+            self._pace.end_probe()
             self._limit_last_round()
         if self._agent.take_change():
             self._apply_features()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         structlog_processor,
         uninstall_log_record_factory,
     )
+    from ._signals import shutdown_on_signals
 
 __all__ = [
     "BraceFormatter",
@@ -41,6 +42,7 @@ __all__ = [
     "log_fields",
     "loguru_patcher",
     "run_in_executor",
+    "shutdown_on_signals",
     "structlog_processor",
     "uninstall_log_record_factory",
     "wrap",
@@ -67,6 +69,7 @@ _MODULES = {
         "structlog_processor",
         "uninstall_log_record_factory",
     ),
+    "._signals": ("shutdown_on_signals",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,5 +1,7 @@
 """Encoded chunks on their way to the Agent."""
 
+from dataclasses import replace
+
 import pytest
 
 
@@ -48,6 +50,15 @@ def test_what_may_be_tried_again_is_kept_in_order(rig, outbox, add, outcome):
     assert (rig.counters.requests, rig.counters.errors) == (2, 1)
     assert rig.counters.dropped_spans == {}
     assert rig.queue.used_bytes == 0
+
+
+def test_a_redirect_is_not_an_answer_of_the_agent(rig, outbox, add, result):
+    """What somebody else answered with a redirect is kept until the Agent answers."""
+    add(1)
+    rig.client.script.append(replace(result("rejected"), status=302))
+    assert not outbox.send()
+    assert outbox.send()
+    assert rig.counters.dropped_spans == {}
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "unsupported"])

@@ -86,6 +86,16 @@ def test_patience_lasts_until_a_quick_answer(pace, clock):
     assert pace.start_request() == 2
 
 
+def test_a_slow_probe_warns(pace, clock):
+    """After `/info` has timed out the first payload gets more time, because sending it twice is worse."""
+    pace.start_request(slow=False)
+    pace.end_probe()
+    assert pace.start_request(slow=False) == 2
+    clock.advance(2)
+    pace.end_probe()
+    assert pace.start_request() == 4
+
+
 def test_an_agent_that_is_away_is_asked_once(pace):
     """While the Agent is away no attempt follows a failed one at once."""
     pace.start_request()

@@ -104,3 +104,12 @@ def test_sizes_are_estimated_from_spans_and_what_the_segment_added_up(spans):
     segment.extra_bytes = 1234
     assert estimate_bytes(segment, spans(2)) == 2 * 500 + 1234
     assert estimate_bytes(segment, spans(1)) == 500
+
+
+def test_an_unannounced_child_gets_a_queue_of_its_own(queue, spans, monkeypatch):
+    """In a process forked without Python's hooks the first chunk goes to a new queue, not to the parent's."""
+    own = ChunkQueue(max_bytes=2500, wake_bytes=1200, wake=lambda early: None, counters=Counters())
+    queue._renew = lambda: own
+    queue._pid = -1
+    assert queue.put(SEGMENT, spans(1), partial=False)
+    assert (len(queue), len(own)) == (0, 1)

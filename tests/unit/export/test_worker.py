@@ -566,3 +566,12 @@ def test_format_changes_take_effect_with_the_next_round(rig):
     rig.turn()
     assert [post[0] for post in rig.client.posts] == ["v0.4", "v0.5"]
     assert rig.applied == 2
+
+
+def test_the_parents_worker_is_left_alone(rig):
+    """In a process forked without Python's hooks the parent's worker neither flushes nor holds the end."""
+    rig.put(1)
+    rig.worker._pid = -1
+    assert rig.worker.flush(5.0)
+    assert rig.worker.shutdown(5.0)
+    assert rig.client.posts == []
