@@ -1,0 +1,6 @@
+"""Runs with real sockets and child processes."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
