@@ -72,12 +72,12 @@ from .sampling import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._agent import Transport
+    from ._agent import Entity, Transport
     from ._model import SegmentRecord
     from .config import Config
     from .sampling import SamplingRule, SpanSamplingRule
 
-__all__ = ["ParsedRules", "Parts", "make_resource"]
+__all__ = ["ParsedRules", "Parts", "agent_headers", "make_resource"]
 
 _log = get_logger("setup")
 
@@ -244,7 +244,7 @@ class Parts:
         config = self.config
         client = AgentClient(
             transport or _make_transport(config),
-            headers=self._headers(),
+            headers=agent_headers(config, self.entity),
             timeout_s=config.trace_agent_timeout_seconds,
             wait=lambda delay_s: self.worker.wait_to_retry(delay_s),  # noqa: PLW0108 - the worker is made later
             log_payloads=config.trace_writer_log_error_payloads,
@@ -304,18 +304,6 @@ class Parts:
             interval_s=config.trace_writer_interval_seconds,
             clock=SYSTEM_CLOCK,
             prepare=self.prepare_thread,
-        )
-
-    def _headers(self) -> dict[str, str]:
-        config = self.config
-        return common_headers(
-            tracer_version=__version__,
-            language_version=platform.python_version(),
-            interpreter=platform.python_implementation(),
-            container_id=self.entity.container_id,
-            entity_id=self.entity.entity_id,
-            external_env=config.external_env,
-            additional=config.trace_writer_additional_headers,
         )
 
     @property
@@ -401,6 +389,19 @@ class Parts:
     def _accept_synchronously(self, segment: Any, spans: Any, *, partial: bool) -> None:  # Any: as ChunkQueue.put
         if self.queue.put(segment, spans, partial=partial) and not self.worker.is_away:
             self.worker.flush(self.config.trace_writer_synchronous_timeout)
+
+
+def agent_headers(config: Config, entity: Entity) -> dict[str, str]:
+    """Return the header fields common to all requests of this process to its Agent."""
+    return common_headers(
+        tracer_version=__version__,
+        language_version=platform.python_version(),
+        interpreter=platform.python_implementation(),
+        container_id=entity.container_id,
+        entity_id=entity.entity_id,
+        external_env=config.external_env,
+        additional=config.trace_writer_additional_headers,
+    )
 
 
 def propagation_settings(config: Config) -> PropagationSettings:

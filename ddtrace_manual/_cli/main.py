@@ -1,0 +1,123 @@
+"""`ddtrace-manual`: shows the effective configuration, finds out why nothing arrives, and names versions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Final
+
+from ddtrace_manual._version import __version__
+from ddtrace_manual.config import Config
+
+from . import findings, settings
+from .doctor import examine, import_application
+from .screen import make_screen
+
+__all__ = ["main"]
+
+_CANNOT_ARRIVE: Final = 1
+_INTERRUPTED: Final = 130
+_COMPANIONS: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgpack", "requests", "wrapt", "ddsketch")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: As `sys.argv[1:]`, which is the default.
+
+    Returns:
+        The exit status: 0, 1 when `doctor` finds that traces cannot arrive, 2 for a wrong command line.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ddtrace-manual", description="Look into the tracing of this environment.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+
+    config = commands.add_parser("config", help="show the effective settings and where they come from")
+    config.add_argument("--all", action="store_true", help="also settings that have their default")
+    config.set_defaults(run=_config)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="find out why no traces arrive",
+        description="Check the way of a trace to the Agent. Exit status 1: traces cannot arrive.",
+    )
+    doctor.add_argument(
+        "--import", dest="module", metavar="MODULE", help="import the application first, and look at it"
+    )
+    doctor.add_argument("--no-trace", action="store_true", help="send no test trace")
+    doctor.set_defaults(run=_doctor)
+
+    version = commands.add_parser("version", help="show versions")
+    version.set_defaults(run=_version)
+
+    for command in (config, doctor, version):
+        form = command.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="for other programs")
+        form.add_argument("--plain", action="store_true", help="without colours and lines")
+    return parser
+
+
+def _config(options: argparse.Namespace) -> int:
+    config = Config.load(argv=[""])  # the command line is ours, not the application's
+    if options.json:
+        _print_json(settings.as_document(config))
+        return 0
+    screen = make_screen(plain=options.plain)
+    screen.table(settings.HEAD, settings.as_rows(config, everything=options.all))
+    for text in config.warnings:
+        screen.line(f"warning: {text}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    found = []
+    if options.module:
+        found += import_application(options.module)
+    found += examine(Config.load(argv=[""]), send_trace=not options.no_trace, is_imported=bool(options.module))
+    if options.json:
+        _print_json(findings.as_document(found))
+    else:
+        make_screen(plain=options.plain).report(found)
+    return 0 if findings.traces_can_arrive(found) else _CANNOT_ARRIVE
+
+
+def _version(options: argparse.Namespace) -> int:
+    versions = {"ddtrace-manual": __version__, platform.python_implementation(): platform.python_version()}
+    for name in _COMPANIONS:
+        versions[name] = _installed(name)
+    if options.json:
+        _print_json(versions)
+        return 0
+    screen = make_screen(plain=options.plain)
+    for name, version in versions.items():
+        screen.line(f"{name} {version}")
+    return 0
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _print_json(document: Any) -> None:  # Any: JSON
+    print(json.dumps(document, indent=2))
