@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 from ._log import get_logger
 from ._log_setup import handle_directly
 from ._version import __version__
-from .config import without_user_info
+from .config import SETTINGS, without_user_info
 from .exceptions import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ._wiring import Parts
     from .config import Config
 
-__all__ = ["StartupCheck", "log_startup", "startup_fields"]
+__all__ = ["StartupCheck", "log_startup", "log_unused", "missing_parts", "startup_fields", "unused_settings"]
 
 _log = get_logger("startup")
 
@@ -101,6 +101,47 @@ def startup_fields(config: Config, parts: Parts) -> dict[str, Any]:  # Any: JSON
         "runtime_id": parts.runtime_id,
         "hostname": config.hostname or platform.node(),
     }
+
+
+def log_unused(config: Config) -> None:
+    """Warn of what was switched on and does not exist here; tell at DEBUG which other settings do nothing."""
+    for what, advice in missing_parts(config):
+        _log.warning("%s. %s", what, advice)
+    unused = unused_settings(config)
+    if unused:
+        _log.debug("Set, but without effect here: %s", ", ".join(unused))
+
+
+def missing_parts(config: Config) -> Sequence[tuple[str, str]]:
+    """Return what was switched on and does not exist here, each with what to do instead."""
+    candidates = (
+        (
+            config.otlp_traces_enabled,
+            "OTEL_TRACES_EXPORTER=otlp has no effect: traces go to the Agent",
+            "Unset it, or install OpenTelemetry's own provider instead of this one.",
+        ),
+        (
+            config.metrics_otel_enabled or config.logs_otel_enabled,
+            "DD_METRICS_OTEL_ENABLED and DD_LOGS_OTEL_ENABLED have no effect: metrics and logs are not exported",
+            "Install OpenTelemetry's meter and logger providers with its OTLP exporters.",
+        ),
+        (
+            config.apm_tracing_agentless_enabled,
+            "_DD_APM_TRACING_AGENTLESS_ENABLED has no effect: traces go to the Agent",
+            "Unset it, and run an Agent.",
+        ),
+        (
+            bool(config.trace_methods),
+            "DD_TRACE_METHODS has no effect: this library never wraps functions by itself",
+            "Decorate those functions with ddtrace_manual.traced.",
+        ),
+    )
+    return [(what, advice) for is_missing, what, advice in candidates if is_missing]
+
+
+def unused_settings(config: Config) -> Sequence[str]:
+    """Return the variables of settings that somebody configured and that change nothing."""
+    return [row.env or row.name for row in SETTINGS if not row.is_used and config.is_set(row.name)]
 
 
 class StartupCheck:

@@ -352,11 +352,12 @@ def _tell_about_startup(config: Config) -> None:
 
     A test that records does neither; disabled tracing needs no Agent.
     """
+    from ._diagnostics import StartupCheck, log_startup, log_unused  # noqa: PLC0415 - importing the package stays light
+
+    log_unused(config)
     parts = _setup.parts
     if parts is None or _setup.recording is not None or not config.trace_startup_logs:
         return
-    from ._diagnostics import StartupCheck, log_startup  # noqa: PLC0415 - importing the package stays light
-
     shown = log_startup(config, parts, unless=_setup.startup_shown)
     if shown == _setup.startup_shown:
         return

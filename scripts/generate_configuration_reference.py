@@ -96,6 +96,8 @@ def _entry(row: Setting) -> Iterator[str]:
         yield "- secret: never shown, logged or reported"
     if not row.has_effect:
         yield "- accepted and reported, without effect"
+    elif row.awaits:
+        yield f"- accepted and reported, without effect yet: it awaits {row.awaits}"
     yield ""
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import trace
 
 from ddtrace_manual import _setup
+from ddtrace_manual._diagnostics import missing_parts, unused_settings
 from ddtrace_manual._version import __version__
-from ddtrace_manual.config import SETTINGS
 
 from .findings import Finding, note, ok, warning
 from .findings import problem as trouble
@@ -30,7 +30,6 @@ __all__ = ["check_application", "check_libraries", "check_proxies", "check_setti
 
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 _OWN_PROVIDER: Final = "ddtrace_manual"
-_ORIGINS_OF_USER: Final = frozenset({"env_var", "otel_env_var", "fleet_stable_config", "local_stable_config", "code"})
 
 
 def check_settings(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -40,13 +39,10 @@ def check_settings(config: Config, environ: Mapping[str, str]) -> Iterator[Findi
         yield trouble(f"Tracing is switched off ({origin})", "Unset that, or set DD_TRACE_ENABLED=true.")
     for text in config.warnings:
         yield warning(text, "Correct or unset that variable or setting.")
-    yield from _check_exporter(config)
+    for what, advice in missing_parts(config):
+        yield warning(what, advice)
     yield from _check_sampling(config)
-    idle = [
-        row.env
-        for row in SETTINGS
-        if row.env and not row.has_effect and any(found.origin in _ORIGINS_OF_USER for found in config.found(row.name))
-    ]
+    idle = unused_settings(config)
     if idle:
         yield note(f"Set, but without effect here: {', '.join(idle)}")
     unknown = sorted(text.split()[0] for text in config.notes if text.endswith("is not supported and has no effect"))
@@ -58,19 +54,6 @@ def check_settings(config: Config, environ: Mapping[str, str]) -> Iterator[Findi
             f"Set, but without effect: {', '.join(batch)}",
             "Spans do not go through OpenTelemetry's batch processor. See DD_TRACE_WRITER_INTERVAL_SECONDS and"
             " DD_TRACE_WRITER_BUFFER_SIZE_BYTES.",
-        )
-
-
-def _check_exporter(config: Config) -> Iterator[Finding]:
-    if config.apm_tracing_agentless_enabled:
-        yield warning(
-            "Sending without an Agent is asked for (_DD_APM_TRACING_AGENTLESS_ENABLED), which does not exist here",
-            "Traces go to the Agent. Unset it, and run an Agent.",
-        )
-    if config.trace_methods:
-        yield warning(
-            "DD_TRACE_METHODS has no effect: this library never wraps functions by itself",
-            "Decorate those functions with `@ddtrace_manual.traced`.",
         )
 
 

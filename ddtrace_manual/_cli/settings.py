@@ -50,7 +50,7 @@ def as_document(config: Config) -> dict[str, Any]:  # Any: JSON
                 "name": row.name,
                 "value": _plain(_value(config, row)),
                 "origin": config.origin(row.name),
-                "has_effect": row.has_effect,
+                "is_used": row.is_used,
             }
             for row in SETTINGS
         },
@@ -66,7 +66,7 @@ def _value(config: Config, row: Setting) -> Any:  # Any: settings are of every t
 
 
 def _remark(row: Setting) -> str:
-    return "" if row.has_effect else ", without effect"
+    return "" if row.is_used else ", without effect"
 
 
 def _text(value: Any) -> str:  # Any: see `_value`

@@ -45,6 +45,8 @@ class Setting:
     """The value is never shown, logged or reported."""
     has_effect: bool = True
     """`False`: accepted and reported, and that is all."""
+    awaits: str = ""
+    """The part that would use the value, where that does not exist yet; "" for settings that are used or never will."""
     is_url: bool = False
     """User name and password in it are never shown, logged or reported."""
     otel_mapped: bool = False
@@ -53,6 +55,11 @@ class Setting:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", code_name(self.env))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether setting it changes anything."""
+        return self.has_effect and not self.awaits
 
     @property
     def env_names(self) -> tuple[str, ...]:

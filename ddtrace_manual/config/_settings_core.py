@@ -73,8 +73,9 @@ CORE: tuple[Setting, ...] = (
         "DD_TRACE_METHODS",
         METHODS,
         (),
-        "Functions to trace when their module is imported: `module:method[,method];module:…`. One mistake switches the"
-        " whole setting off.",
+        "Other tracers wrap these functions when their module is imported: `module:method[,method];module:…`. This"
+        " library never wraps anything by itself: decorate the functions with `@traced`.",
+        has_effect=False,
     ),
     Setting(
         "DD_APM_TRACING_ENABLED",
@@ -84,8 +85,12 @@ CORE: tuple[Setting, ...] = (
     ),
     Setting("DD_HOSTNAME", STRING, None, "Host name to report instead of the system's.", default_text="the system's"),
     Setting("DD_TRACE_REPORT_HOSTNAME", BOOL, False, "Report the host name with every trace and as `host.name`."),
-    Setting("DD_SITE", STRING, "datadoghq.com", "Datadog site; only without an Agent."),
-    Setting("DD_API_KEY", STRING, None, "API key; only without an Agent.", secret=True),
+    Setting(
+        "DD_SITE", STRING, "datadoghq.com", "Datadog site; only without an Agent.", awaits="sending without an Agent"
+    ),
+    Setting(
+        "DD_API_KEY", STRING, None, "API key; only without an Agent.", secret=True, awaits="sending without an Agent"
+    ),
     Setting(
         "DD_EXPERIMENTAL_PROPAGATE_PROCESS_TAGS_ENABLED",
         BOOL,

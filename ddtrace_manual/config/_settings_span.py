@@ -175,6 +175,8 @@ SPANS: tuple[Setting, ...] = (
         "DD_TRACE_WRAP_SPAN_NAME_INCLUDE_CLASS",
         BOOL,
         False,
-        "Default span name of a decorated method: `module.Class.method` instead of `module.method`.",
+        "In other tracers: default span name of a decorated method `module.Class.method` instead of `module.method`."
+        " Here it is always the former, `module.qualname`: the name is chosen when the method is decorated.",
+        has_effect=False,
     ),
 )

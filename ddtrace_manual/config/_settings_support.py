@@ -75,18 +75,26 @@ DIAGNOSTICS: tuple[Setting, ...] = (
 )
 
 REMOTE: tuple[Setting, ...] = (
-    Setting("DD_INSTRUMENTATION_TELEMETRY_ENABLED", BOOL, True, "Report configuration and health of the library."),
+    Setting(
+        "DD_INSTRUMENTATION_TELEMETRY_ENABLED",
+        BOOL,
+        True,
+        "Report configuration and health of the library.",
+        awaits="telemetry",
+    ),
     Setting(
         "DD_TELEMETRY_HEARTBEAT_INTERVAL",
         number(positive=True, magnitude=True, unit="s"),
         60.0,
         "Time between heartbeats; the sign is ignored.",
+        awaits="telemetry",
     ),
     Setting(
         "DD_TELEMETRY_EXTENDED_HEARTBEAT_INTERVAL",
         number(positive=True, unit="s"),
         86400.0,
         "Time between heartbeats that repeat everything.",
+        awaits="telemetry",
     ),
     Setting(
         "DD_TELEMETRY_METRICS_AGGREGATION_INTERVAL",
@@ -94,15 +102,31 @@ REMOTE: tuple[Setting, ...] = (
         10.0,
         "Time over which counters are summed.",
         default_text="10, at most the heartbeat interval",
+        awaits="telemetry",
     ),
-    Setting("DD_TELEMETRY_LOG_COLLECTION_ENABLED", BOOL, True, "Report errors of the library itself."),
-    Setting("DD_TELEMETRY_DEPENDENCY_COLLECTION_ENABLED", BOOL, True, "Report names and versions of packages."),
-    Setting("DD_TELEMETRY_METRICS_ENABLED", BOOL, True, "Report counters."),
-    Setting("DD_INTERNAL_TELEMETRY_DEBUG_ENABLED", BOOL, False, "Mark telemetry as debug data."),
-    Setting("DD_APM_TELEMETRY_DD_URL", STRING, None, "Base URL for telemetry without an Agent.", is_url=True),
-    Setting("DD_INSTRUMENTATION_INSTALL_ID", STRING, None, "Who installed the library: id."),
-    Setting("DD_INSTRUMENTATION_INSTALL_TYPE", STRING, None, "Who installed the library: way."),
-    Setting("DD_INSTRUMENTATION_INSTALL_TIME", STRING, None, "Who installed the library: time."),
+    Setting(
+        "DD_TELEMETRY_LOG_COLLECTION_ENABLED", BOOL, True, "Report errors of the library itself.", awaits="telemetry"
+    ),
+    Setting(
+        "DD_TELEMETRY_DEPENDENCY_COLLECTION_ENABLED",
+        BOOL,
+        True,
+        "Report names and versions of packages.",
+        awaits="telemetry",
+    ),
+    Setting("DD_TELEMETRY_METRICS_ENABLED", BOOL, True, "Report counters.", awaits="telemetry"),
+    Setting("DD_INTERNAL_TELEMETRY_DEBUG_ENABLED", BOOL, False, "Mark telemetry as debug data.", awaits="telemetry"),
+    Setting(
+        "DD_APM_TELEMETRY_DD_URL",
+        STRING,
+        None,
+        "Base URL for telemetry without an Agent.",
+        is_url=True,
+        awaits="telemetry",
+    ),
+    Setting("DD_INSTRUMENTATION_INSTALL_ID", STRING, None, "Who installed the library: id.", awaits="telemetry"),
+    Setting("DD_INSTRUMENTATION_INSTALL_TYPE", STRING, None, "Who installed the library: way.", awaits="telemetry"),
+    Setting("DD_INSTRUMENTATION_INSTALL_TIME", STRING, None, "Who installed the library: time.", awaits="telemetry"),
     Setting("DD_INJECTION_ENABLED", STRING, None, "Set by Datadog's injector.", has_effect=False),
     Setting("DD_INJECT_FORCE", BOOL, None, "Set for Datadog's injector.", has_effect=False),
     Setting(
@@ -112,6 +136,7 @@ REMOTE: tuple[Setting, ...] = (
         "Take changes of some settings from Datadog while running.",
         aliases=("DD_REMOTE_CONFIG_ENABLED",),
         deprecated=frozenset({"DD_REMOTE_CONFIG_ENABLED"}),
+        awaits="remote configuration",
     ),
     Setting(
         "DD_REMOTE_CONFIG_POLL_INTERVAL_SECONDS",
@@ -119,6 +144,7 @@ REMOTE: tuple[Setting, ...] = (
         5.0,
         "Time between two polls, at most 5; the sign is ignored.",
         aliases=("DD_REMOTECONFIG_POLL_SECONDS",),
+        awaits="remote configuration",
     ),
 )
 
@@ -167,8 +193,14 @@ _EXPORTER = choice("otlp", "none")
 _MILLISECONDS = integer(0, unit="ms")
 
 OTLP: tuple[Setting, ...] = (
-    Setting("DD_METRICS_OTEL_ENABLED", BOOL, False, "Install an OpenTelemetry meter provider that exports by OTLP."),
-    Setting("DD_LOGS_OTEL_ENABLED", BOOL, False, "Export log records by OTLP."),
+    Setting(
+        "DD_METRICS_OTEL_ENABLED",
+        BOOL,
+        False,
+        "Install an OpenTelemetry meter provider that exports by OTLP.",
+        awaits="OTLP metrics",
+    ),
+    Setting("DD_LOGS_OTEL_ENABLED", BOOL, False, "Export log records by OTLP.", awaits="OTLP logs"),
     Setting(
         "OTEL_RESOURCE_ATTRIBUTES",
         PAIRS,
@@ -182,15 +214,30 @@ OTLP: tuple[Setting, ...] = (
         "OTEL_TRACES_EXPORTER",
         _EXPORTER,
         None,
-        "`none`: as `DD_TRACE_ENABLED=false`; `otlp`: traces go out by OTLP.",
+        "`none`: as `DD_TRACE_ENABLED=false`. `otlp`: traces go out by OTLP, which does not exist yet: they go to the"
+        " Agent.",
         otel_mapped=True,
     ),
-    Setting("OTEL_METRICS_EXPORTER", _EXPORTER, None, "`none`: no OTLP metrics.", otel_mapped=True),
-    Setting("OTEL_LOGS_EXPORTER", _EXPORTER, None, "`none`: no OTLP logs.", otel_mapped=True),
-    Setting("OTEL_EXPORTER_OTLP_PROTOCOL", _PROTOCOL, "grpc", "Protocol for all signals."),
-    Setting("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", _PROTOCOL, None, "Protocol for traces; `grpc` is not supported."),
-    Setting("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", _PROTOCOL, "grpc", "Protocol for metrics."),
-    Setting("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", _PROTOCOL, "grpc", "Protocol for logs."),
+    Setting(
+        "OTEL_METRICS_EXPORTER", _EXPORTER, None, "`none`: no OTLP metrics.", otel_mapped=True, awaits="OTLP metrics"
+    ),
+    Setting("OTEL_LOGS_EXPORTER", _EXPORTER, None, "`none`: no OTLP logs.", otel_mapped=True, awaits="OTLP logs"),
+    Setting(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        _PROTOCOL,
+        "grpc",
+        "Protocol for all signals.",
+        awaits="OTLP traces, metrics and logs",
+    ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        _PROTOCOL,
+        None,
+        "Protocol for traces; `grpc` is not supported.",
+        awaits="OTLP traces",
+    ),
+    Setting("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", _PROTOCOL, "grpc", "Protocol for metrics.", awaits="OTLP metrics"),
+    Setting("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", _PROTOCOL, "grpc", "Protocol for logs.", awaits="OTLP logs"),
     Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         STRING,
@@ -199,25 +246,52 @@ OTLP: tuple[Setting, ...] = (
         default_text="host of the Agent, port 4317 (grpc) or 4318 (http)",
         is_url=True,
     ),
-    Setting("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", STRING, None, "URL for traces, used as it is.", is_url=True),
+    Setting(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        STRING,
+        None,
+        "URL for traces, used as it is.",
+        is_url=True,
+        awaits="OTLP traces",
+    ),
     Setting("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", STRING, None, "URL for metrics, used as it is.", is_url=True),
-    Setting("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", STRING, None, "URL for logs, used as it is.", is_url=True),
+    Setting(
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        STRING,
+        None,
+        "URL for logs, used as it is.",
+        is_url=True,
+        awaits="OTLP logs",
+    ),
     Setting("OTEL_EXPORTER_OTLP_HEADERS", PAIRS, {}, "Headers for all signals.", secret=True),
-    Setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS", PAIRS, {}, "Headers for traces.", secret=True),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS", PAIRS, {}, "Headers for traces.", secret=True, awaits="OTLP traces"),
     Setting("OTEL_EXPORTER_OTLP_METRICS_HEADERS", PAIRS, {}, "Headers for metrics.", secret=True),
-    Setting("OTEL_EXPORTER_OTLP_LOGS_HEADERS", PAIRS, {}, "Headers for logs.", secret=True),
+    Setting("OTEL_EXPORTER_OTLP_LOGS_HEADERS", PAIRS, {}, "Headers for logs.", secret=True, awaits="OTLP logs"),
     Setting("OTEL_EXPORTER_OTLP_TIMEOUT", _MILLISECONDS, 10000, "Timeout for all signals; 0 means unset."),
-    Setting("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", _MILLISECONDS, 10000, "Timeout for traces."),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", _MILLISECONDS, 10000, "Timeout for traces.", awaits="OTLP traces"),
     Setting("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", _MILLISECONDS, 10000, "Timeout for metrics."),
-    Setting("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", _MILLISECONDS, 10000, "Timeout for logs."),
+    Setting("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", _MILLISECONDS, 10000, "Timeout for logs.", awaits="OTLP logs"),
     Setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         choice("delta", "cumulative", "lowmemory"),
         "delta",
         "Temporality of metrics.",
+        awaits="OTLP metrics",
     ),
-    Setting("OTEL_METRIC_EXPORT_INTERVAL", integer(1, unit="ms"), 10000, "Time between two exports of metrics."),
-    Setting("OTEL_METRIC_EXPORT_TIMEOUT", integer(1, unit="ms"), 7500, "Longest duration of one export of metrics."),
+    Setting(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        integer(1, unit="ms"),
+        10000,
+        "Time between two exports of metrics.",
+        awaits="OTLP metrics",
+    ),
+    Setting(
+        "OTEL_METRIC_EXPORT_TIMEOUT",
+        integer(1, unit="ms"),
+        7500,
+        "Longest duration of one export of metrics.",
+        awaits="OTLP metrics",
+    ),
 )
 
 INTERNAL: tuple[Setting, ...] = (
@@ -226,6 +300,7 @@ INTERNAL: tuple[Setting, ...] = (
         BOOL,
         False,
         "Obfuscate resources before statistics are computed.",
+        awaits="obfuscation here",
     ),
     Setting("_DD_TRACE_STATS_WRITER_INTERVAL", number(positive=True, unit="s"), 10.0, "Length of a statistics bucket."),
     Setting(
@@ -242,11 +317,12 @@ INTERNAL: tuple[Setting, ...] = (
         False,
         "Send traces without an Agent; needs `DD_API_KEY`. Statistics and health metrics are off, the host name is"
         " reported.",
+        awaits="sending without an Agent",
     ),
     Setting("_DD_SC_LOCAL_FILE_OVERRIDE", PATH, None, "Other path of the local file."),
     Setting("_DD_SC_MANAGED_FILE_OVERRIDE", PATH, None, "Other path of the fleet file."),
-    Setting("_DD_ROOT_PY_SESSION_ID", STRING, None, "Session of the oldest ancestor process."),
-    Setting("_DD_PARENT_PY_SESSION_ID", STRING, None, "Session of the parent process."),
+    Setting("_DD_ROOT_PY_SESSION_ID", STRING, None, "Session of the oldest ancestor process.", awaits="telemetry"),
+    Setting("_DD_PARENT_PY_SESSION_ID", STRING, None, "Session of the parent process.", awaits="telemetry"),
     Setting("_DD_DIRECT_SUBMISSION_ENABLED", BOOL, False, "Known to other tracers only.", has_effect=False),
 )
 
@@ -314,5 +390,5 @@ CODE_ONLY: tuple[Setting, ...] = (
     Setting("", OBJECT, None, "OpenTelemetry sampler.", name="sampler"),
     Setting("", OBJECT, None, "OpenTelemetry id generator.", name="id_generator"),
     Setting("", OBJECT, None, "OpenTelemetry span limits.", name="span_limits"),
-    Setting("", OBJECTS, (), "Views of the OpenTelemetry meter provider.", name="metric_views"),
+    Setting("", OBJECTS, (), "Views of the OpenTelemetry meter provider.", name="metric_views", awaits="OTLP metrics"),
 )
