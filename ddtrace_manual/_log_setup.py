@@ -20,6 +20,10 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .config import Config
 
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    _TextHandler = logging.StreamHandler  # cannot be subscripted before Python 3.11
+
 __all__ = ["apply_log_settings", "handle_directly", "renew_log_file", "undo_log_settings", "wants_stderr"]
 
 _log = get_logger("setup")
@@ -49,7 +53,7 @@ class _Applied:
 _applied = _Applied()
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+class _StderrHandler(_TextHandler):
     """Writes to what `sys.stderr` is now, unless a handler of the application writes the same record there."""
 
     def __init__(self) -> None:

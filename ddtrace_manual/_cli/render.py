@@ -21,6 +21,7 @@ __all__ = ["format_duration", "render_trace"]
 
 _Span = Mapping[str, Any]  # Any: decoded JSON or msgpack, see the module docstring
 
+_INT_LIMIT = (1 << 64) - 1
 _MIN_WIDTH = 60
 _SERVICE_CELLS = 24
 _DURATION_CELLS = 9
@@ -175,10 +176,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _int(value: object) -> int:
+    """Return a number of a span within 64 bits, either sign; 0 for anything else."""
     try:
-        return int(value) if isinstance(value, (int, float)) else 0
+        number = int(value) if isinstance(value, (int, float)) else 0
     except (OverflowError, ValueError):  # infinite or not a number
         return 0
+    return max(-_INT_LIMIT, min(number, _INT_LIMIT))
 
 
 def _text(value: object) -> str:

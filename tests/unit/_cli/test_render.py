@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ddtrace_manual._cli.render import format_duration, render_trace
@@ -115,6 +115,7 @@ span_like = st.dictionaries(
 
 
 @given(st.lists(span_like, max_size=8), st.integers(0, 200), st.booleans())
+@example([{"duration": -1e307, "start": 1e308}, {"start": float("nan"), "duration": float("inf")}], 0, False)
 def test_hostile_spans_give_harmless_text(spans, width, color):
     """Whatever spans contain, the result has no control characters of theirs and every span has a line."""
     text = render_trace(spans, width=width, color=color)
