@@ -15,7 +15,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 from opentelemetry.trace.status import Status, StatusCode
 
 from . import _errors, _tags
-from ._types import Span
+from ._links import link_record, otel_link
+from ._types import LinkTarget, Span
 
 __all__ = ["NOOP_SPAN", "ForeignSpan", "NoopSpan", "as_facade_span"]
 
@@ -143,9 +144,12 @@ class ForeignSpan(Span):
         """Add an event."""
         self._wrapped.add_event(name, attributes, timestamp)
 
-    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:  # Any: see Tags
-        """Link to another span."""
-        self._wrapped.add_link(context, attributes)
+    def add_link(self, context: LinkTarget, attributes: Mapping[str, Any] | None = None) -> None:  # Any: see Tags
+        """Link to whatever `context` names."""
+        record = link_record(context, attributes)
+        if record is not None:
+            link = otel_link(record)
+            self._wrapped.add_link(link.context, link.attributes)
 
     def update_name(self, name: str) -> None:
         """Rename the span."""

@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 
 from . import _tags
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
-from ._model import LinkRecord, RemoteContext
-from ._runtime import RUNTIME
+from ._links import link_record
 from ._types import SpanOptions
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from ._tracing.span import Span as EngineSpan
 
-__all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "link_record", "parent_context"]
+__all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "parent_context"]
 
 SPAN_OPTION_NAMES = frozenset(SpanOptions.__annotations__)
 
@@ -137,9 +136,7 @@ def _set_tags(span: EngineSpan, value: Mapping[str, Any]) -> None:  # Any: see T
 
 def _set_links(span: EngineSpan, value: Iterable[object]) -> None:
     for target in value:
-        link = link_record(target)
-        if link is not None:
-            span.append_link(link)
+        span.add_link(cast("Any", target))  # Any: the engine takes every target
 
 
 def _set_measured(span: EngineSpan, value: object) -> None:
@@ -161,45 +158,3 @@ _ACTIONS: dict[str, Callable[[Any, Any], None]] = {  # Any: each takes the type 
     "measured": _set_measured,
     "start_time_ns": _set_start,
 }
-
-
-def link_record(target: object) -> LinkRecord | None:
-    """Return a link to a span, span context, link or the trace a mapping of headers describes.
-
-    Linking to a local span does not decide its sampling: flags are left unknown unless decided.
-    """
-    if isinstance(target, LinkRecord):
-        return target
-    if isinstance(target, trace.Span):
-        return _from_span(target)
-    if isinstance(target, Link):
-        return _from_span_context(target.context, dict(target.attributes or {}))
-    if isinstance(target, SpanContext):
-        return _from_span_context(target, {})
-    return _from_carrier(target) if isinstance(target, Mapping) else None
-
-
-def _from_span(span: trace.Span) -> LinkRecord | None:
-    segment = getattr(span, "segment", None)
-    if segment is None:
-        return _from_span_context(span.get_span_context(), {})
-    flags = int((segment.priority or 0) > 0) if segment.decided else None
-    return LinkRecord(segment.trace_id, span.span_id, {}, "", flags)  # type: ignore[attr-defined] # an engine span
-
-
-def _from_span_context(context: SpanContext, attributes: dict[str, Any]) -> LinkRecord | None:  # Any: see Tags
-    if not context.is_valid and not attributes:
-        return None
-    state = context.trace_state.to_header() if context.trace_state else ""
-    return LinkRecord(context.trace_id, context.span_id, attributes, state, int(context.trace_flags))
-
-
-def _from_carrier(carrier: Mapping[Any, Any]) -> LinkRecord | None:  # Any: carriers of every form
-    if RUNTIME.extract is None:
-        return None
-    context = RUNTIME.extract(carrier, cast("Context", {}), None)
-    remote = context.get(REMOTE_CONTEXT_KEY)
-    if not isinstance(remote, RemoteContext) or not remote.trace_id:
-        return None
-    flags = None if remote.priority is None else int(remote.priority > 0)
-    return LinkRecord(remote.trace_id, remote.span_id, {}, "", flags)

@@ -15,6 +15,7 @@ from . import _options, _tags
 from ._context import CLOSED_KEY, SPAN_KEY, Context, activate, get_current, restore, set_current
 from ._errors import Outcome, outcome_of
 from ._foreign import NOOP_SPAN, NoopSpan, as_facade_span
+from ._links import link_record, otel_link
 from ._runtime import RUNTIME
 from ._types import LinkTarget, Span, SpanOptions, Tags
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanKind
 
-    from ._model import LinkRecord
     from ._tracing.engine import Engine
 
 __all__ = [
@@ -98,28 +98,24 @@ def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) ->
     names = {"service": "service.name", "resource": "resource.name", "span_type": "span.type"}
     attributes.update((key, options[option]) for option, key in names.items() if options.get(option) is not None)
     attributes.setdefault("operation.name", name)
-    records = [_options.link_record(target) for target in options.get("links") or ()]
+    records = [link_record(target) for target in options.get("links") or ()]
     made = tracer.start_span(
         name,
         context,
         _options.KINDS[options.get("kind") or "internal"],
         attributes,
-        [_otel_link(record) for record in records if record is not None],
+        [otel_link(record) for record in records if record is not None],
         options.get("start_time_ns"),
     )
     return as_facade_span(made)
 
 
 def _noop_under(options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
-    """Return a no-op span that stands for the remote span it would have continued, if any."""
+    """Return a no-op span that stands for the span it would have continued, if any; never that span itself."""
     if options.get("new_trace"):
         return NOOP_SPAN
-    return as_facade_span(_options.parent_context(options, current).get(SPAN_KEY))
-
-
-def _otel_link(record: LinkRecord) -> trace.Link:
-    flags = trace.TraceFlags(record.flags or 0)
-    return trace.Link(trace.SpanContext(record.trace_id, record.span_id, True, flags), record.attributes)
+    parent = as_facade_span(_options.parent_context(options, current).get(SPAN_KEY))
+    return parent if isinstance(parent, NoopSpan) else NoopSpan(parent.get_span_context())
 
 
 def leave(
@@ -320,17 +316,13 @@ def set_error(
 
 
 def add_link(target: LinkTarget, attributes: Tags | None = None) -> None:
-    """Link the current span to another span, a span context, or the trace that headers describe.
+    """Link the current span to another span, a span context, a context, or the trace that headers describe.
 
     Args:
         target: What to link to; one that names no trace is ignored.
         attributes: Details of the link; at most 128 are kept.
     """
-    current = current_span()
-    record = _options.link_record(target)
-    if record is not None:
-        link = _otel_link(record)
-        current.add_link(link.context, {**record.attributes, **(attributes or {})})
+    current_span().add_link(target, attributes)
 
 
 def keep() -> None:

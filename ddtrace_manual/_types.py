@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
@@ -52,6 +53,16 @@ class Span(trace.Span):
     def set_metric(self, key: str, value: float | None) -> None:
         """Set a numeric tag; the same store as `set_tag`."""
         self.set_tag(key, value)
+
+    def add_link(self, context: LinkTarget, attributes: Tags | None = None) -> None:
+        """Link to another span, a span context, a context, or the trace that headers describe.
+
+        Of several links to one span the last is reported.
+
+        Args:
+            context: What to link to (the name is OpenTelemetry's); one that names no trace is ignored.
+            attributes: Details of the link; at most 128 are kept.
+        """
 
     @abstractmethod
     def set_error(
@@ -116,8 +127,8 @@ class Span(trace.Span):
     def span_type(self, value: str | None) -> None: ...
 
 
-LinkTarget = Span | trace.Span | trace.SpanContext | trace.Link | Mapping[str, str]
-"""What a span can be linked to: a span, a span context, an OpenTelemetry link, or headers of a message."""
+LinkTarget = Span | trace.Span | trace.SpanContext | trace.Link | Context | Mapping[str, str]
+"""What a span can be linked to: a span, a span context, an OpenTelemetry link, what `extract` returned, or headers."""
 
 ParentTarget = "Span | trace.Span | trace.SpanContext | Context"
 """What can be given as a parent."""

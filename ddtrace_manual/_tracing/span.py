@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from ddtrace_manual import _errors, _tags, _types
 from ddtrace_manual._errors import safe_str
+from ddtrace_manual._links import link_record
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
 
 from . import readable
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 
     from ddtrace_manual._model import PropagationState
+    from ddtrace_manual._types import LinkTarget
 
     from .segment import Segment
 
@@ -158,23 +161,17 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
     def add_link(
         self,
-        context: SpanContext,
+        context: LinkTarget,
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
     ) -> None:
-        """Link to another span; the oldest beyond 128 is dropped."""
+        """Link to whatever `context` names; the oldest beyond 128 is dropped. See `_types.Span.add_link`."""
         if self.end_ns is not None:
             self._refuse("Tried calling _add_link on an ended span.")
             return
-        given: object = context  # callers without type checks pass anything
-        if not isinstance(given, SpanContext) or not (context.is_valid or attributes or context.trace_state):
-            return
-        kept, dropped = clean_items(attributes, self.max_link_attributes, self.max_attribute_length)
-        flags = int(context.trace_flags)
-        state = context.trace_state
-        header = state.to_header() if state else ""
-        self.append_link(
-            LinkRecord(context.trace_id, context.span_id, kept, header, flags, dropped, context.is_remote),
-        )
+        link = link_record(context, attributes)
+        if link is not None:
+            kept, dropped = clean_items(link.attributes, self.max_link_attributes, self.max_attribute_length)
+            self.append_link(replace(link, attributes=kept, dropped_attributes=dropped))
 
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
