@@ -23,7 +23,6 @@ from typing_extensions import ParamSpec, Unpack
 
 from ddtrace_manual._context import get_current, set_current
 from ddtrace_manual._propagate import continue_trace, inject
-from ddtrace_manual._setup import shutdown
 from ddtrace_manual._span import span
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_EXIT_PRIORITY = 10
-_EXIT_TIMEOUT_S = 3.0
 
 
 def wrap(fn: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -95,8 +91,7 @@ def wrap_for_process(fn: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return a picklable callable that continues the current trace in the process where it is called.
 
     There, tracing must have been configured: it is in a forked child of a configured process; a
-    spawned one calls `configure()` itself, for example in the executor's `initializer`. What is
-    finished when that process exits is still sent, for up to 3 seconds.
+    spawned one calls `configure()` itself, for example in the executor's `initializer`.
 
     Args:
         fn: What to run; must be picklable itself.
@@ -118,27 +113,11 @@ class _Continued(Generic[_P, _R]):
         self._headers = headers
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        _send_at_exit()
         with continue_trace(self._headers):
             return self._fn(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"wrap_for_process({self._fn!r})"
-
-
-@functools.cache
-def _farewell(_process_id: int) -> None:
-    """Register the end of tracing once in a process that multiprocessing made: those run no `atexit` functions."""
-    from multiprocessing import parent_process, util  # noqa: PLC0415 - only where it is used already
-
-    if parent_process() is not None:
-        util.Finalize(None, shutdown, (_EXIT_TIMEOUT_S,), exitpriority=_EXIT_PRIORITY)
-
-
-def _send_at_exit() -> None:
-    from os import getpid  # noqa: PLC0415 - only where processes are used
-
-    _farewell(getpid())
 
 
 def _check(fn: object) -> None:

@@ -18,6 +18,7 @@ from ddtrace_manual import _setup
 from ddtrace_manual._context import Context, get_current, set_current
 from ddtrace_manual._export import Counters
 from ddtrace_manual._log import LOGGER_NAME
+from ddtrace_manual._log_setup import apply_log_settings, undo_log_settings
 from ddtrace_manual._runtime import RUNTIME
 from ddtrace_manual._tracing import TracerProvider
 from ddtrace_manual.propagation import _otel as _propagation
@@ -76,6 +77,9 @@ class ProcessState:
         trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = self._otel
         self._put_textmap_back()
         _propagation.install_propagator(self._propagator)
+        undo_log_settings()
+        if self.config is not None:
+            apply_log_settings(self.config)
         logging.getLogger(LOGGER_NAME).setLevel(self._log_level)
 
 

@@ -106,10 +106,9 @@ def test_before_configure_and_when_disabled_ids_are_zero(spans):
         assert [log_fields()[name] for name in NAMES[:3]] == ["0", "0", "off"]
 
 
-def test_spans_of_another_provider_count(spans, monkeypatch):
+def test_spans_of_another_provider_count(spans):
     """Over another OpenTelemetry provider the ids are its spans'."""
-    monkeypatch.setattr(RUNTIME, "engine", None)
-    monkeypatch.setattr(RUNTIME, "use_otel", True)
+    RUNTIME.engine, RUNTIME.use_otel = None, True  # the recorder puts them back
     with SdkTracerProvider(shutdown_on_exit=False).get_tracer("x").start_as_current_span("a") as span:
         context = span.get_span_context()
         assert log_fields()["dd.trace_id"] == f"{context.trace_id:032x}"

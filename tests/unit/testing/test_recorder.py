@@ -32,6 +32,7 @@ def process_state():
         propagate.get_global_textmap(),
         _otel._installed,
         logging.getLogger("ddtrace_manual").level,
+        list(logging.getLogger("ddtrace_manual").handlers),
         get_current(),
     )
 
@@ -284,7 +285,7 @@ def test_nothing_is_left_behind_without_configure():
     before = process_state()
     token = None
     with SpanRecorder(service="mine") as recorder:
-        dd.configure(service="other", trace_log_level="debug")
+        dd.configure(service="other", trace_log_level="debug", trace_log_stream_handler=True)
         token = dd.span("left open")
         token.__enter__()
         with pytest.raises(RuntimeError, match="twice"):
