@@ -180,10 +180,13 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     check, _setup.startup_check = _setup.startup_check, None
     if check is not None:
         check.cancel(timeout_s)
-    provider = _setup.provider
+    provider, parts = _setup.provider, _setup.parts
     if provider is None or not provider.is_running:
         return True
-    return provider.stop(timeout_s)
+    delivered = provider.stop(timeout_s)
+    if parts is not None:
+        parts.close()
+    return delivered
 
 
 def counters() -> CounterSnapshot:
@@ -275,6 +278,7 @@ def _hand_over(former: Parts, parts: Parts) -> None:
     """Let the new pipeline take over what the former one holds, once that has finished its current request."""
     former.queue.forward_to(parts.queue)
     former.worker.hand_over(parts.worker)
+    former.close()
 
 
 def _install(provider: TracerProvider, config: Config) -> None:

@@ -333,6 +333,11 @@ class Parts:
         if parent._mapping_changes:
             self.change_mapping(**parent._mapping_changes)
 
+    def close(self) -> None:
+        """Close the socket of health metrics; a late metric opens it again."""
+        if self.health is not None:
+            self.health.close()
+
     # -- at run time, on the worker thread -----------------------------------------------------------
 
     def _choose_features(self, info: AgentInfo | None) -> Features:
