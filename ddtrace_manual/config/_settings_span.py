@@ -29,12 +29,12 @@ from ._row import Setting
 __all__ = ["PROPAGATION", "SAMPLING", "SPANS"]
 
 _DEFAULT_REDACTION: Final = (
-    r"(?i)[^&;=?\s]*"
+    r"(?i)(?<![^&;=?\s])(?=[^&;=\s]*=)[^&;=?\s]*"  # tried once for each parameter: queries come from strangers
     r"(?:pass(?:wd|word|phrase)?|pwd|secret|token|credential|api_?-?key|access_?-?key|private_?-?key|"
     r"signature|auth(?:entication|orization)?|session_?-?id|jwt)"
     r"[^&;=\s]*=[^&;\s]*"
     r"|bearer(?:\s|%20|\+)+[a-z0-9._~+/-]+=*"
-    r"|\beyj[a-z0-9_-]{8,}\.[a-z0-9_-]+(?:\.[a-z0-9_-]+)?"
+    r"|(?<![a-z0-9_-])eyj[a-z0-9_-]{8,}\.[a-z0-9_-]+(?:\.[a-z0-9_-]+)?"
     r"|\bgh[opsu]_[a-z0-9]{30,}"
     r"|\bakia[a-z0-9]{16}\b"
 )

@@ -1,4 +1,4 @@
-"""Opt-in helpers for what surrounds traced code: threads, executors, tasks, log records.
+"""Opt-in helpers for what surrounds traced code: clients, servers, queues, threads, tasks, log records, signals.
 
 Nothing here patches anything. A name is imported from its module when it is first used.
 """
@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._asgi import AsgiMiddleware
     from ._futures import (
         ContextExecutor,
         ContextProcessPoolExecutor,
@@ -28,15 +29,20 @@ if TYPE_CHECKING:
         structlog_processor,
         uninstall_log_record_factory,
     )
+    from ._requests import TracedRequestsAdapter, traced_requests_session
     from ._signals import shutdown_on_signals
+    from ._wsgi import WsgiMiddleware
 
 __all__ = [
+    "AsgiMiddleware",
     "BraceFormatter",
     "ContextExecutor",
     "ContextProcessPoolExecutor",
     "ContextThread",
     "ContextThreadPoolExecutor",
     "LogFilter",
+    "TracedRequestsAdapter",
+    "WsgiMiddleware",
     "create_linked_task",
     "install_log_record_factory",
     "log_fields",
@@ -44,12 +50,14 @@ __all__ = [
     "run_in_executor",
     "shutdown_on_signals",
     "structlog_processor",
+    "traced_requests_session",
     "uninstall_log_record_factory",
     "wrap",
     "wrap_for_process",
 ]
 
 _MODULES = {
+    "._asgi": ("AsgiMiddleware",),
     "._futures": (
         "ContextExecutor",
         "ContextProcessPoolExecutor",
@@ -69,7 +77,12 @@ _MODULES = {
         "structlog_processor",
         "uninstall_log_record_factory",
     ),
+    "._requests": (
+        "TracedRequestsAdapter",
+        "traced_requests_session",
+    ),
     "._signals": ("shutdown_on_signals",),
+    "._wsgi": ("WsgiMiddleware",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
