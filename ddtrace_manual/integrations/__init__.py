@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._aiohttp import aiohttp_trace_config
     from ._asgi import AsgiMiddleware
     from ._futures import (
         ContextExecutor,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         wrap,
         wrap_for_process,
     )
+    from ._httpx import AsyncTracedHttpxTransport, TracedHttpxTransport
     from ._logging import (
         BraceFormatter,
         LogFilter,
@@ -31,18 +33,23 @@ if TYPE_CHECKING:
     )
     from ._requests import TracedRequestsAdapter, traced_requests_session
     from ._signals import shutdown_on_signals
+    from ._urllib import TracedUrllibOpener, traced_urllib_opener
     from ._wsgi import WsgiMiddleware
 
 __all__ = [
     "AsgiMiddleware",
+    "AsyncTracedHttpxTransport",
     "BraceFormatter",
     "ContextExecutor",
     "ContextProcessPoolExecutor",
     "ContextThread",
     "ContextThreadPoolExecutor",
     "LogFilter",
+    "TracedHttpxTransport",
     "TracedRequestsAdapter",
+    "TracedUrllibOpener",
     "WsgiMiddleware",
+    "aiohttp_trace_config",
     "create_linked_task",
     "install_log_record_factory",
     "log_fields",
@@ -51,12 +58,14 @@ __all__ = [
     "shutdown_on_signals",
     "structlog_processor",
     "traced_requests_session",
+    "traced_urllib_opener",
     "uninstall_log_record_factory",
     "wrap",
     "wrap_for_process",
 ]
 
 _MODULES = {
+    "._aiohttp": ("aiohttp_trace_config",),
     "._asgi": ("AsgiMiddleware",),
     "._futures": (
         "ContextExecutor",
@@ -67,6 +76,10 @@ _MODULES = {
         "run_in_executor",
         "wrap",
         "wrap_for_process",
+    ),
+    "._httpx": (
+        "AsyncTracedHttpxTransport",
+        "TracedHttpxTransport",
     ),
     "._logging": (
         "BraceFormatter",
@@ -82,6 +95,10 @@ _MODULES = {
         "traced_requests_session",
     ),
     "._signals": ("shutdown_on_signals",),
+    "._urllib": (
+        "TracedUrllibOpener",
+        "traced_urllib_opener",
+    ),
     "._wsgi": ("WsgiMiddleware",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
