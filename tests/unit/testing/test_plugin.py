@@ -1,12 +1,16 @@
 """The pytest plugin as a user's session sees it."""
 
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import ddtrace_manual.testing
+
+ROOT = Path(__file__).resolve().parents[3]
 
 CHECK_IMPORTS = """
 import sys
@@ -71,3 +75,21 @@ def test_the_package_exports_what_it_says():
     names = ddtrace_manual.testing.__all__
     assert names == sorted(names)
     assert all(hasattr(ddtrace_manual.testing, name) for name in names)
+
+
+@pytest.mark.integration
+def test_the_page_about_testing_is_right(tmp_path):
+    """The code of the how-to page, as one file, passes as the tests it shows."""
+    page = (ROOT / "docs" / "how-to" / "test-your-spans.md").read_text(encoding="utf-8")
+    code = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_page.py").write_text("\n".join(code), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{sum(each.count('def test_') for each in code)} passed" in done.stdout
