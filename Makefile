@@ -15,7 +15,7 @@ JOBS ?= auto
 # Extra arguments for pytest, for example `make test ARGS="-k headers"`.
 ARGS ?=
 
-.PHONY: help install format lint typecheck imports test test-all cov bench profile demo integration examples docs all clean
+.PHONY: help install format lint typecheck imports test test-all cov bench profile faults soak demo integration examples docs all clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -63,6 +63,15 @@ demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces
 bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## measure against ddtrace and the OpenTelemetry SDK
 	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check)
 
+# SECONDS_EACH=60 lengthens each run; the table goes into docs/explanation/delivery.md.
+faults: .venv/.stamp .venv-servers/.stamp  ## forks, exits and a misbehaving Agent, measured and written down
+	$(BIN)/pytest -q tests/faults
+	$(BIN)/python tests/faults/fault_runs.py --write --seconds $(or $(SECONDS_EACH),20)
+
+# MINUTES=10 is the full length.
+soak: .venv/.stamp  ## full speed with faults coming and going: memory, threads and descriptors stay flat
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),10)
+
 # BENCH=ten-span picks the workload.
 profile: .venv-bench-ours/.stamp  ## where our own time goes, by function
 	.venv-bench-ours/bin/python benchmarks/profile_ours.py $(BENCH)
@@ -91,6 +100,10 @@ clean:  ## remove what the targets made, environments included
 .venv-instrumented/.stamp: pyproject.toml
 	@$(call need-python)
 	@$(PYTHON) scripts/environment.py .venv-instrumented --editable --group instrumented
+
+.venv-servers/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-servers --editable --group servers
 
 .venv-bench-ours/.stamp: pyproject.toml
 	@$(call need-python)
