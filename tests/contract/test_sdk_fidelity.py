@@ -7,8 +7,10 @@ the `dd` member of the trace state, and the frames of the SDK's own context mana
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
+import threading
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as StockProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from ddtrace_manual._tracing import TracerProvider as OwnProvider
 
@@ -63,6 +65,10 @@ class Recorder(SpanProcessor):
     def on_start(self, span, parent_context=None):
         self.seen.append(("start", view(span)))
 
+    def _on_ending(self, span):
+        span.set_attribute("too", "late")
+        self.seen.append(("ending", view(span)))
+
     def on_end(self, span):
         assert type(span) is ReadableSpan
         self.seen.append(("end", view(span)))
@@ -90,10 +96,13 @@ def view(span):
         "attributes": plain(span.attributes),
         "order": list(span.attributes),
         "events": [(event.name, plain(event.attributes), given_time(event)) for event in span.events],
-        "links": [(link.context.trace_id, link.context.span_id, plain(link.attributes)) for link in span.links],
+        "links": [
+            (*link.context[:4], link.context.trace_state.to_header(), plain(link.attributes)) for link in span.links
+        ],
         "status": (span.status.status_code, span.status.description),
         "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
-        "dropped_inside": [event.dropped_attributes for event in span.events],
+        "dropped_inside": [each.dropped_attributes for each in (*span.events, *span.links)],
+        "times": [time if time is not None and time <= 10**9 else "now" for time in (span.start_time, span.end_time)],
         "scope": (span.instrumentation_scope.name, span.instrumentation_scope.version),
         "resource": dict(span.resource.attributes),
         "is_ended": span.end_time is not None,
@@ -110,13 +119,15 @@ values = st.recursive(
     max_leaves=5,
 )
 keys = st.sampled_from(["a", "b", "c", "d", "http.method", ""]) | texts
-attributes = st.dictionaries(keys, values, max_size=4)
+attributes = st.dictionaries(keys | st.integers(0, 2) | st.none(), values, max_size=4)
+times = st.none() | st.integers(-(10**9), 10**9)
 contexts = st.builds(
     SpanContext,
     st.integers(0, 2**128 - 1),
     st.integers(0, 2**64 - 1),
     st.booleans(),
     st.sampled_from([TraceFlags(0), TraceFlags(1)]),
+    st.sampled_from([None, TraceState([("vendor", "1")])]),
 )
 links = st.lists(st.builds(Link, contexts, attributes), max_size=2)
 statuses = st.one_of(
@@ -135,7 +146,7 @@ calls = st.one_of(
         st.just("record_exception"),
         st.tuples(st.sampled_from([ValueError("v"), KeyError("k")]), attributes, st.just(5)),
     ),
-    st.tuples(st.just("end"), st.just(())),
+    st.tuples(st.just("end"), st.tuples(times)),
 )
 starts = st.fixed_dictionaries(
     {
@@ -143,6 +154,7 @@ starts = st.fixed_dictionaries(
         "kind": st.sampled_from(list(SpanKind)),
         "attributes": st.none() | attributes,
         "links": links,
+        "start_time": times,
         "record_exception": st.booleans(),
         "set_status_on_exception": st.booleans(),
     }
@@ -248,3 +260,181 @@ def test_samplers_and_remote_parents_act_the_same(program, sampler, parent):
     assert [view["name"] for kind, view in got if kind == "end"] == [
         view["name"] for kind, view in expected if kind == "end"
     ]
+
+
+def both():
+    """The SDK's provider and ours, with equal ids."""
+    stock = StockProvider(id_generator=CountingIds(), shutdown_on_exit=False)
+    return stock, OwnProvider(id_generator=CountingIds(), shutdown_on_exit=False, resource=stock.resource)
+
+
+def decorated(tracer, _provider):
+    @tracer.start_as_current_span("sync", attributes={"a": 1})
+    def work(depth):
+        return work(depth - 1) if depth else trace.get_current_span().is_recording()
+
+    assert work(2)
+    with pytest.raises(TypeError):
+        work()
+    return work.__name__
+
+
+def decorated_coroutines(tracer, _provider):
+    @tracer.start_as_current_span("async")
+    async def work(fail):
+        await asyncio.sleep(0)
+        trace.get_current_span().add_event("step", timestamp=5)
+        if fail:
+            raise ValueError("boom")
+        with tracer.start_as_current_span("inner"):
+            await asyncio.sleep(0)
+
+    async def main():
+        await work(fail=False)
+        with pytest.raises(ValueError):
+            await work(fail=True)
+        return [type(result).__name__ for result in await asyncio.gather(work(False), work(False))]
+
+    return asyncio.run(main())
+
+
+def a_task_that_is_cancelled(tracer, _provider):
+    async def main():
+        started = asyncio.Event()
+
+        async def work():
+            with tracer.start_as_current_span("cancelled"):
+                started.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        await started.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    return asyncio.run(main())
+
+
+def threads_on_one_span(tracer, _provider):
+    with tracer.start_as_current_span("shared") as span:
+        barrier = threading.Barrier(4)
+
+        def work():
+            barrier.wait(10)
+            for _ in range(100):
+                span.add_event("e", timestamp=5)
+                span.add_link(SpanContext(1, 2, False))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    return span.dropped_events, span.dropped_links
+
+
+def a_thread_without_context(tracer, _provider):
+    with tracer.start_as_current_span("outer"):
+        thread = threading.Thread(target=lambda: tracer.start_span("elsewhere").end())
+        thread.start()
+        thread.join(30)
+
+
+def used_spans(tracer, _provider):
+    span = tracer.start_span("used")
+    for options in ({}, {"record_exception": False}, {"set_status_on_exception": False}, {"end_on_exit": True}):
+        with pytest.raises(ValueError), trace.use_span(span, **options):
+            raise ValueError(str(options))
+    return trace.get_current_span() is trace.INVALID_SPAN
+
+
+def after_the_end(tracer, _provider):
+    span = tracer.start_span("ended")
+    span.end(5)
+    span.end(6)
+    span.set_attribute("a", 1)
+    span.set_attributes({"a": 1})
+    span.add_event("e")
+    span.add_link(SpanContext(1, 2, False))
+    span.update_name("later")
+    span.set_status(StatusCode.ERROR)
+    span.record_exception(ValueError())
+    tracer.start_span("child", trace.set_span_in_context(span)).end()
+    return view(span)
+
+
+def other_scopes(_tracer, provider):
+    for arguments in (("a",), ("a", "1"), ("a", None, "https://schema"), ("a", "1", None, {"k": [1]}), ("",), (None,)):
+        tracer = provider.get_tracer(*arguments)
+        assert provider.get_tracer(*arguments) is tracer
+        tracer.start_span("x").end()
+
+
+def odd_parents(tracer, _provider):
+    class Odd(trace.NonRecordingSpan):
+        def get_span_context(self):
+            return None
+
+    for parent in (trace.INVALID_SPAN, Odd(trace.INVALID_SPAN_CONTEXT)):
+        tracer.start_span("x", trace.set_span_in_context(parent)).end()
+
+
+def odd_links(tracer, _provider):
+    invalid = trace.INVALID_SPAN_CONTEXT
+    with_state = SpanContext(0, 0, True, TraceFlags(0), TraceState([("a", "b")]))
+    span = tracer.start_span("x", links=[None, Link(None), Link(invalid), Link(invalid, {"a": 1}), Link(with_state)])
+    for context in (None, invalid, with_state):
+        span.add_link(context)
+        span.add_link(context, {"b": 1})
+    span.end()
+
+
+def odd_statuses(tracer, _provider):
+    for calls in (["ERROR"], [2, "x"], [None], [StatusCode.ERROR, 5], [Status(StatusCode.ERROR, "a"), "b"]):
+        span = tracer.start_span("x")
+        span.set_status(*calls)
+        span.end()
+
+
+def odd_names_and_keys(tracer, _provider):
+    span = tracer.start_span("", attributes={1: 2, "": 3, None: 4, (1,): 5, object(): 6})
+    span.set_attribute(None, 1)
+    span.set_attribute(1, 1)
+    span.set_attribute("", 1)
+    span.record_exception(None)
+    span.end(-5)
+
+
+def shut_down(tracer, provider):
+    provider.shutdown()
+    provider.shutdown()
+    return provider.force_flush()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        decorated,
+        decorated_coroutines,
+        a_task_that_is_cancelled,
+        threads_on_one_span,
+        a_thread_without_context,
+        used_spans,
+        after_the_end,
+        other_scopes,
+        odd_parents,
+        odd_links,
+        odd_statuses,
+        odd_names_and_keys,
+        shut_down,
+    ],
+)
+def test_scenarios(scenario):
+    """Decorators, tasks, threads and bad input do the same to either provider."""
+    results = []
+    for provider in both():
+        recorder = Recorder()
+        provider.add_span_processor(recorder)
+        results.append((scenario(provider.get_tracer("lib"), provider), recorder.seen))
+    assert results[1] == results[0]
