@@ -446,8 +446,11 @@ def _make_health(config: Config) -> DogStatsdClient | None:
     """Return what sends health metrics, if they are wanted."""
     if not config.trace_health_metrics_enabled or config.dogstatsd_disable or not config.dogstatsd_url:
         return None
+    tags = [f"tracer_version:{__version__}", "lang:python"]
+    if config.entity_id:
+        tags.append(f"dd.internal.entity_id:{config.entity_id}")  # tells DogStatsD the pod, whatever the address
     try:
-        return DogStatsdClient(config.dogstatsd_url, tags=(f"tracer_version:{__version__}", "lang:python"))
+        return DogStatsdClient(config.dogstatsd_url, tags=tags)
     except ConfigurationError as exc:
         _log.error("Cannot send health metrics (DD_DOGSTATSD_URL): %s", exc)
         return None

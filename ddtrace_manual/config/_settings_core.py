@@ -125,7 +125,7 @@ CORE: tuple[Setting, ...] = (
         "Container identification set by the cluster agent.",
         code_aliases=("dd_external_env",),
     ),
-    Setting("DD_ENTITY_ID", STRING, None, "Entity the process belongs to, set by the cluster agent."),
+    Setting("DD_ENTITY_ID", STRING, None, "Pod the process runs in, set by the cluster agent; put on health metrics."),
 )
 
 EXPORT: tuple[Setting, ...] = (
