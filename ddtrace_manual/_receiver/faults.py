@@ -25,11 +25,6 @@ class Fault:
     truncate: bool = False
     """Announce the body in full, send half of it, then cut the connection."""
 
-    @property
-    def accepts(self) -> bool:
-        """Whether the request is taken in spite of the fault: only the answer is late or odd."""
-        return not self.reset and not self.garbage and (self.status is None or self.status < 400)  # noqa: PLR2004
-
 
 class Script:
     """Faults in the order they were asked for, each for so many requests of a path. Thread-safe."""

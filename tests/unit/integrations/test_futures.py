@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import inspect
 import pickle
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_wrapped_coroutine_functions_too(run_under_root, fn):
         in_thread(lambda: asyncio.run(wrapped()))
 
     run_under_root(act, NEST)
-    assert asyncio.iscoroutinefunction(fn) is False or asyncio.iscoroutinefunction(wrapped)
+    assert inspect.iscoroutinefunction(wrapped)
 
 
 def test_the_callers_context_comes_back(spans):

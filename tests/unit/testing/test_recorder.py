@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from opentelemetry import baggage, propagate, trace
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -324,6 +325,21 @@ def test_a_configured_application_is_borrowed_and_given_back(spans):
     assert [each.otel_name for each in spans] == ["before"]
     assert [each.name for each in exporter.get_finished_spans()] == ["before"]
     assert tracer.resource is provider.resource
+
+
+def test_a_provider_of_another_library_steps_aside(spans):
+    """Where the application runs another OpenTelemetry provider, spans of the test are recorded all the same."""
+    exporter = InMemorySpanExporter()
+    foreign = SdkTracerProvider(shutdown_on_exit=False)
+    foreign.add_span_processor(SimpleSpanProcessor(exporter))
+    trace._TRACER_PROVIDER = foreign  # the outer recorder puts it back
+    with SpanRecorder() as inner:
+        dd.configure(service="mine")
+        with dd.span("facade"), trace.get_tracer("looked up now").start_as_current_span("otel"):
+            pass
+    assert trace._TRACER_PROVIDER is foreign
+    inner.assert_tree("facade [service=mine]\n  otel")
+    assert exporter.get_finished_spans() == ()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

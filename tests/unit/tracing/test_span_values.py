@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, TraceState
 
 import ddtrace_manual as dd
@@ -300,6 +302,57 @@ def test_links_of_a_restart_say_where_the_headers_came_from(spans):
     (link,) = spans.find("a").links
     assert (link.trace_id, link.span_id, link.attributes["mine"]) == (123, 456, 1)
     assert link.attributes["reason"] == "propagation_behavior_extract"
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "tracestate"),
+    [
+        (CONTEXT, 1, "vendor=x"),
+        (DATADOG, 1, "dd=s:2"),
+        (lambda: dd.start_span("other"), 0, ""),
+        ({"x": "y"}, None, None),
+    ],
+    ids=["context", "headers", "span", "nothing"],
+)
+def test_spans_of_another_provider_link_alike(spans, target, flags, tracestate):
+    """The facade's vocabulary over a foreign span takes the same targets; unknown flags become 0."""
+    target = target() if callable(target) else target
+    foreign = SdkTracerProvider(shutdown_on_exit=False).get_tracer("x").start_span("a", context=Context())
+    with trace.use_span(foreign, end_on_exit=True):
+        dd.add_link(target, {"n": 1})
+        dd.current_span().add_link(target)
+    if flags is None:
+        assert foreign.links == ()
+        return
+    first, second = foreign.links
+    assert (dict(first.attributes), dict(second.attributes)) == ({"n": 1}, {})
+    assert first.context.span_id == getattr(target, "span_id", 456)
+    assert first.context.trace_flags == flags
+    assert first.context.trace_state.to_header().startswith(tracestate)
+
+
+def test_an_extracted_trace_without_calling_span_can_be_linked_to(spans):
+    """The link names the trace; its span id is 0."""
+    with dd.span("a") as span:
+        span.add_link({"x-datadog-trace-id": "123", "x-datadog-parent-id": "0", "x-datadog-sampling-priority": "1"})
+    assert [(each.trace_id, each.span_id, each.flags) for each in spans.find("a").links] == [(123, 0, 1)]
+
+
+def test_a_link_of_a_span_can_be_given_to_another(spans):
+    """Links in recorded form are links, too."""
+    with dd.span("a", links=[CONTEXT]):
+        pass
+    with dd.span("b", links=spans.find("a").links):
+        pass
+    assert spans.find("b").links == spans.find("a").links
+
+
+def test_a_context_of_local_spans_names_its_current_one(spans):
+    """An OpenTelemetry context is read for its span; an empty one names nothing."""
+    with dd.span("a") as outer, dd.span("b", new_trace=True) as span:
+        span.add_link(trace.set_span_in_context(outer, Context()), {"from": "context"})
+        span.add_link(Context())
+    assert [each.span_id for each in spans.find("b").links] == [outer.span_id] * 2
 
 
 def test_without_configuration_headers_link_to_nothing():
