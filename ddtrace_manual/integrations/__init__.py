@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         structlog_processor,
         uninstall_log_record_factory,
     )
+    from ._messaging import message_carrier, producer_headers, traced_consumer, traced_producer
     from ._requests import TracedRequestsAdapter, traced_requests_session
     from ._signals import shutdown_on_signals
     from ._urllib import TracedUrllibOpener, traced_urllib_opener
@@ -54,9 +55,13 @@ __all__ = [
     "install_log_record_factory",
     "log_fields",
     "loguru_patcher",
+    "message_carrier",
+    "producer_headers",
     "run_in_executor",
     "shutdown_on_signals",
     "structlog_processor",
+    "traced_consumer",
+    "traced_producer",
     "traced_requests_session",
     "traced_urllib_opener",
     "uninstall_log_record_factory",
@@ -89,6 +94,12 @@ _MODULES = {
         "loguru_patcher",
         "structlog_processor",
         "uninstall_log_record_factory",
+    ),
+    "._messaging": (
+        "message_carrier",
+        "producer_headers",
+        "traced_consumer",
+        "traced_producer",
     ),
     "._requests": (
         "TracedRequestsAdapter",

@@ -1,8 +1,4 @@
-"""The server span that WSGI and ASGI middleware share: from the head of a request to the end of its body.
-
-A request descends from its headers and from nothing else: a span that happens to be current where the
-server was started is not its parent.
-"""
+"""The server span that WSGI and ASGI middleware share: from the head of a request to the end of its body."""
 
 from __future__ import annotations
 
@@ -10,15 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ddtrace_manual import _tags
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, set_current
-from ddtrace_manual._foreign import NoopSpan
-from ddtrace_manual._model import LinkRecord, RemoteContext
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import begin, leave
+from ddtrace_manual._span import leave
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._hooks import call_hook
 from ._http import ROUTE, SERVER_NAME, STATUS, HttpRules, known_method, mark_failed
+from ._incoming import Incoming
 
 if TYPE_CHECKING:
     from ddtrace_manual._types import Span
@@ -28,9 +21,7 @@ __all__ = ["ServerOptions", "ServerRequest"]
 _R = TypeVar("_R")
 """What describes a request: a WSGI environment or an ASGI scope."""
 
-_NOTHING = Context()
 _SERVER_ERROR = 500
-_UNTRUSTED = {"reason": "untrusted_caller"}
 
 
 class ServerOptions(Generic[_R]):
@@ -93,8 +84,8 @@ class ServerOptions(Generic[_R]):
             call_hook(self._on_request, span, request)
 
 
-class ServerRequest:
-    """One request's server span and the context in which the application runs. Not thread-safe.
+class ServerRequest(Incoming):
+    """One HTTP request's server span and the context in which the application runs. Not thread-safe.
 
     Args:
         carrier: Whatever holds the request's headers.
@@ -105,11 +96,10 @@ class ServerRequest:
         trusted: Whether to continue the caller's trace.
 
     Attributes:
-        span: The server span.
         route: What a framework routed the request to, once that is known.
     """
 
-    __slots__ = ("_context", "_is_finished", "_previous", "_resource", "_rules", "_status", "route", "span")
+    __slots__ = ("_is_finished", "_resource", "_rules", "_status", "route")
 
     def __init__(
         self,
@@ -127,41 +117,13 @@ class ServerRequest:
         self.route: str | None = None
         self._resource = known_method(method)
         values["component"] = component
-        found = _NOTHING if RUNTIME.extract is None else RUNTIME.extract(carrier, _NOTHING, None)
         options: dict[str, Any] = {  # Any: options of several types
             "kind": "server",
             "span_type": "web",
             "resource": self._resource,
             "tags": values,
         }
-        if not trusted:
-            caller = found.get(REMOTE_CONTEXT_KEY)
-            found = _NOTHING
-            if isinstance(caller, RemoteContext) and caller.trace_id:
-                flags = None if caller.priority is None else int(caller.priority > 0)
-                options["links"] = (LinkRecord(caller.trace_id, caller.span_id, dict(_UNTRUSTED), "", flags),)
-        self.span = span = begin(SERVER_NAME, options, found)
-        # A no-op span stands for what is current already: the caller's span.
-        self._context = cast("Context", found.copy())
-        if not isinstance(span, NoopSpan):
-            cast("dict[str, object]", self._context)[SPAN_KEY] = getattr(span, "wrapped", span)
-
-    def enter(self) -> None:
-        """Make the request's context current until `exit` or `pause`."""
-        self._previous = get_current()
-        set_current(self._context)
-
-    def exit(self) -> None:
-        """Undo `enter` for good: wherever the application's coroutine was closed, if its span is current there."""
-        if SPAN_KEY in self._context:
-            restore(self._context, self._previous)
-        else:
-            set_current(self._previous)
-
-    def pause(self) -> None:
-        """Undo `enter` until the next one: a body that is suspended within a block finds its span current again."""
-        self._context = get_current()
-        set_current(self._previous)
+        super().__init__(SERVER_NAME, options, carrier, trusted=trusted)
 
     def respond(self, status: int, header: Callable[[str], str | None]) -> None:
         """Record the head of the response; the last one counts.
