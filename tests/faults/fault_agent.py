@@ -27,11 +27,16 @@ class FaultAgent:
         accepted: How often each span (its `seq` tag) was accepted.
         spans: Each of them, as it came last.
         requests: Trace requests begun.
+        keeps_spans: Otherwise spans, and payloads that came twice, are only counted.
     """
 
     def __init__(self, *, mode="ok"):
         self.accepted = Counter()
         self.spans = {}
+        self.keeps_spans = True
+        self.accepted_spans = 0
+        self.doubled_payloads = 0
+        self._digests = set()
         self.requests = 0
         self.connections = 0
         self._lock = threading.Lock()
@@ -134,6 +139,9 @@ class FaultAgent:
     def _accept_payload(self, path, body):
         if not path.endswith("/traces"):
             return False
+        if not self.keeps_spans:
+            self._accept_counting(body)
+            return True
         spans = [span for chunk in msgpack.unpackb(body, strict_map_key=False) for span in chunk]
         with self._lock:
             for span in spans:
@@ -141,6 +149,15 @@ class FaultAgent:
                 self.accepted[seq] += 1
                 self.spans[seq] = span
         return True
+
+    def _accept_counting(self, body):
+        """Accept cheaply: count spans and payloads seen before."""
+        count = body.count(b"\xa8trace_id")
+        digest = hash(body)
+        with self._lock:
+            self.accepted_spans += count
+            self.doubled_payloads += digest in self._digests
+            self._digests.add(digest)
 
     def _ok(self, connection, path, body):
         connection.sendall(self._answer(connection, path, body))

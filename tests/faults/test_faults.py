@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fault_runs import FAULTS, run
+from soak import LOADS, soak
 
 pytestmark = [pytest.mark.integration]
 
@@ -46,3 +47,10 @@ def test_every_fault():
     """No fault that ends loses a span or doubles one that was answered in time."""
     for row in run_all(FAULTS, 5):
         check(row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", LOADS)
+def test_soak(load):
+    """At full speed, with faults coming and going, nothing grows, vanishes or comes twice."""
+    assert soak(load, 10).problems() == []
