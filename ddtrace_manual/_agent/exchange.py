@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import http.client
 import io
+import queue
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from requests import Request
@@ -182,7 +184,14 @@ class Exchanger:
             raise _translated(exc, outer, status) from exc
 
     def close(self) -> None:
-        """Close idle connections; those of exchanges under way are closed when these end."""
+        """Close idle connections; those of exchanges under way are closed when these end.
+
+        Dropping a pool closes its connections by a finaliser of urllib3, but not during the exit of the interpreter.
+        """
+        pools = self._adapter.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118 - the container refuses to be iterated
+            with suppress(KeyError):  # another thread was faster
+                _close_idle(pools[key])
         self._adapter.close()
 
     def _read(self, response: RequestsResponse) -> bytes:
@@ -197,6 +206,16 @@ class Exchanger:
         if announced.isdecimal() and int(announced) > length:
             raise ConnectionResetError(f"the connection ended after {length} of {announced} bytes")
         return b"".join(pieces)
+
+
+def _close_idle(pool: HTTPConnectionPool) -> None:
+    """Close the connections that wait in a pool; the pool stays usable for whoever holds it."""
+    waiting = pool.pool
+    with suppress(queue.Empty):
+        while waiting is not None:
+            connection = waiting.get(block=False)
+            if connection is not None:
+                connection.close()
 
 
 def _translated(exc: Exception, outer: BaseException | None, status: int) -> AgentError:

@@ -303,6 +303,7 @@ class Engine:
         remote = RemoteContext(foreign.trace_id)
         vars(remote).update({k: v for k, v in vars(foreign).items() if hasattr(PropagationState, k)})
         segment.inherit(remote)
+        segment.probability, segment.threshold_cleared = foreign.probability, foreign.threshold_cleared
         foreign.__dict__["successor"] = segment
         return segment
 
