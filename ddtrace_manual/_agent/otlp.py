@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OtlpClient"]
 
-_log = RateLimitedLogger(get_logger("otlp"))
-
 _RETRY: Final = RetryPolicy(max_retries=4)
 _FIRST_SUCCESS: Final = 200
 _FIRST_REDIRECT: Final = 300
@@ -60,6 +58,7 @@ class OtlpClient:
         self._headers = valid_headers({"Content-Type": "application/json", **headers})
         self._wait = wait
         self._retry = retry
+        self._log = RateLimitedLogger(get_logger("otlp"))
 
     def send(self, body: bytes, timeout_s: float) -> bool:
         """Post one body, with retries; return whether it was taken.
@@ -77,7 +76,7 @@ class OtlpClient:
             if delay_s is None or self._wait(delay_s):
                 break
             retries += 1
-        _log.log(
+        self._log.log(
             logging.ERROR,
             "send",
             "Could not send %d bytes to %s after %d attempt(s): %s",

@@ -78,3 +78,19 @@ def test_an_unknown_protocol_is_unset(load):
     config = load({"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "carrier", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
     assert config.otlp("logs").protocol == "http/protobuf"
     assert len(config.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({}, "http://localhost:4318/v1/metrics"),
+        ({"DD_AGENT_HOST": "agent"}, "http://agent:4318/v1/metrics"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4320"}, "http://c:4320/v1/metrics"),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c:1/as/is"}, "http://c:1/as/is"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://localhost:4318/v1/metrics"),
+    ],
+)
+def test_span_metrics_speak_json_over_http(load, environ, endpoint):
+    """Statistics as OTLP metrics go to the HTTP address whatever protocol is configured."""
+    target = load(environ).span_metrics_target()
+    assert (target.protocol, target.endpoint) == ("http/json", endpoint)

@@ -75,6 +75,22 @@ def test_bad_elements_are_skipped(element, is_logged, caplog):
         parse_sampling_rules(elements, strict=True)
 
 
+@pytest.mark.parametrize(
+    ("parse", "name"),
+    [(parse_sampling_rules, "DD_TRACE_SAMPLING_RULES"), (parse_span_sampling_rules, "DD_SPAN_SAMPLING_RULES")],
+)
+def test_messages_name_variable_and_position(parse, name, caplog):
+    """A line about a wrong element says where it stands; strict reading raises the same with the argument's name."""
+    elements = [{"sample_rate": 1, "service": "a"}, {"sample_rate": "x", "service": "a"}]
+    parse(elements)
+    assert caplog.messages == [f"{name}[1] is skipped: sample_rate: 'x' is not a number"]
+    with pytest.raises(ConfigurationError, match=r"^rules\[1\]: sample_rate: 'x' is not a number$"):
+        parse(elements, strict=True, source="rules")
+    caplog.clear()
+    parse("[1")
+    assert caplog.messages[0].startswith(f"{name} is ignored: not JSON (")
+
+
 @pytest.mark.parametrize("text", ["not json", "{}", "5", '"[]"', "[" * 100_000, "{", "null]"])
 def test_no_list_gives_no_rules(text, caplog):
     """What is not a JSON array gives no rules and an error line; strict reading raises."""

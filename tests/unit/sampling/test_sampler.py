@@ -304,3 +304,14 @@ def test_first_match_equals_brute_force(rules, service, name, tags, trace_id):
     else:
         assert segment.rule_rate == expected.sample_rate
         assert segment.priority == (2 if keeps(trace_id, expected.sample_rate) else -1)
+
+
+def test_remote_configuration_is_adopted(make_sampler, decide):
+    """Another sampler, as in a forked child, takes over what remote configuration said, and nothing else."""
+    parent = make_sampler(SamplingRule(0))
+    parent.update(remote_rate=1.0, remote_rules=[SamplingRule(0.5, service="web*", provenance="customer")])
+    child = make_sampler(SamplingRule(0.25))
+    child.adopt(parent)
+    assert child.rules == parent.rules
+    child.update()
+    assert child.rules == (SamplingRule(0.25),)
