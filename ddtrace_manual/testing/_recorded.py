@@ -159,7 +159,7 @@ class RecordedSpan:
 
     @property
     def dd(self) -> DDSpan:
-        """The span as it would be sent to the Agent."""
+        """The span as it would be sent to the Agent. Reading it makes the sampling decision of its trace."""
         return self._recorder.mapped(self.span)
 
     def matches(self, criteria: Mapping[str, Any]) -> bool:  # Any: one value for each criterion
