@@ -40,17 +40,19 @@ from ._export import (
     ChunkSteps,
     Counters,
     ExportWorker,
+    LogTransport,
     Outbox,
     Pace,
     Pipeline,
     run_between_forks,
+    wants_log_transport,
 )
 from ._log import get_logger
 from ._mapping import Mapper, MappingSettings
 from ._tracing import EngineHooks
 from ._version import __version__
 from ._wiring_stats import Statistics
-from .config import without_user_info
+from .config import process_environ, without_user_info
 from .exceptions import ConfigurationError
 from .propagation import (
     DatadogPropagator,
@@ -185,10 +187,13 @@ class Parts:
         self.otel_propagator = DatadogPropagator(self.propagator)
         self.entity = find_entity()
         self.health = _make_health(config)
-        self._has_real_transport = transport is None
+        transport = transport or _make_transport(config)
+        # Lambda freezes the process between two events: what is not in the log by then may never be.
+        self._is_synchronous = config.trace_writer_synchronous_write or isinstance(transport, LogTransport)
+        self._has_real_transport = isinstance(transport, RequestsTransport)
         self._wire_export(decide, transport)
         self.hooks = EngineHooks(
-            export=self._accept_synchronously if config.trace_writer_synchronous_write else self.queue.put,
+            export=self._accept_synchronously if self._is_synchronous else self.queue.put,
             decide=self.sampler.decide,
             decide_manual=self.sampler.decide_manual,
             display_trace_state=display_trace_state,
@@ -240,10 +245,10 @@ class Parts:
             apm_tracing_enabled=config.apm_tracing_enabled,
         )
 
-    def _wire_export(self, decide: Callable[[SegmentRecord], None], transport: Transport | None) -> None:
+    def _wire_export(self, decide: Callable[[SegmentRecord], None], transport: Transport) -> None:
         config = self.config
         client = AgentClient(
-            transport or _make_transport(config),
+            transport,
             headers=agent_headers(config, self.entity),
             timeout_s=config.trace_agent_timeout_seconds,
             wait=lambda delay_s: self.worker.wait_to_retry(delay_s),  # noqa: PLW0108 - the worker is made later
@@ -429,6 +434,9 @@ def propagation_settings(config: Config) -> PropagationSettings:
 
 def _make_transport(config: Config) -> Transport:
     """Return the transport for the configured Agent; a URL it cannot use is reported and replaced."""
+    has_address = any(map(config.is_set, ("trace_agent_url", "agent_host", "trace_agent_port")))
+    if wants_log_transport(process_environ(), os.path.exists, has_address=has_address):
+        return LogTransport()
     try:
         return RequestsTransport(config.trace_agent_url, reuse_connections=config.trace_writer_reuse_connections)
     except ConfigurationError as exc:

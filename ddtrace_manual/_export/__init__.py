@@ -5,6 +5,7 @@ from .bell import Bell
 from .counters import Counters
 from .endings import run_at_exit
 from .fork_gate import run_between_forks
+from .log_transport import LogTransport, wants_log_transport
 from .outbox import Outbox
 from .pace import Pace
 from .payloads import ChunkPacker, Parcel, PayloadEncoder
@@ -21,6 +22,7 @@ __all__ = [
     "ChunkSteps",
     "Counters",
     "ExportWorker",
+    "LogTransport",
     "Outbox",
     "Pace",
     "Parcel",
@@ -29,4 +31,5 @@ __all__ = [
     "estimate_bytes",
     "run_at_exit",
     "run_between_forks",
+    "wants_log_transport",
 ]

@@ -575,3 +575,13 @@ def test_the_parents_worker_is_left_alone(rig):
     assert rig.worker.flush(5.0)
     assert rig.worker.shutdown(5.0)
     assert rig.client.posts == []
+
+
+def test_others_may_pause_on_the_thread(rig):
+    """What else sends on the worker thread waits there, until the end comes."""
+    rig.put(1)
+    start_ns = rig.clock.now_ns
+    assert not rig.worker.pause(0.5)
+    assert rig.clock.now_ns - start_ns == 500_000_000
+    assert rig.worker.shutdown(5.0)
+    assert rig.worker.pause(0.5)
