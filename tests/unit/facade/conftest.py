@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from opentelemetry.context import Context
 
-from ddtrace_manual import _setup
+from ddtrace_manual import _log_setup, _setup
 from ddtrace_manual._context import set_current
 from ddtrace_manual._runtime import RUNTIME
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
@@ -55,4 +55,5 @@ def fresh_setup(clean_runtime, monkeypatch):
     textmap = propagate.get_global_textmap()
     yield _setup
     _setup.shutdown(1.0)
+    _log_setup.undo_log_settings()
     propagate.set_global_textmap(textmap)
