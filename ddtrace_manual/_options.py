@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "parent_context"]
 
-SPAN_OPTION_NAMES = frozenset(SpanOptions.__annotations__)
+SPAN_OPTION_NAMES = SpanOptions.__optional_keys__
 
 KINDS: Mapping[object, SpanKind] = {
     **{kind.name.lower(): kind for kind in SpanKind},

@@ -17,7 +17,7 @@ from ._errors import Outcome, outcome_of
 from ._foreign import NOOP_SPAN, NoopSpan, as_facade_span
 from ._links import link_record, otel_link
 from ._runtime import RUNTIME
-from ._types import LinkTarget, Span, SpanOptions, Tags
+from ._types import LinkTarget, OtherSpanOptions, Span, SpanOptions, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,21 +153,28 @@ class SpanScope:
         ...     s.set_tag("db.system", "postgresql")
     """
 
-    __slots__ = ("_context", "_kind", "_name", "_options", "_previous", "_span", "_values")
+    __slots__ = ("_context", "_kind", "_name", "_options", "_previous", "_resource", "_span", "_values")
     _context: Context | None
 
-    def __init__(self, name: str, **options: Unpack[SpanOptions]) -> None:
+    def __init__(self, name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> None:
         self._name = name
+        self._resource = resource
         self._options: Mapping[str, Any] = _NO_OPTIONS  # Any: options of several types
         self._values: dict[str, Any] | None = None  # Any: values of every type
         self._kind: SpanKind | None = None
-        if options or name.__class__ is not str:
-            self._prepare(options)
+        if (
+            options
+            or name.__class__ is not str
+            or (resource is not None and (resource.__class__ is not str or len(resource) > _SHORT_TEXT))
+        ):
+            self._prepare({**options, "resource": resource})
 
     def _prepare(self, options: Mapping[str, Any]) -> None:  # Any: options of several types
         """Check the options, and turn the usual ones into values of the span right away (bench: ten-span)."""
         values = {}
         for option, value in options.items():
+            if value is None and option in _options.SPAN_OPTION_NAMES:
+                continue
             if value.__class__ is str and len(value) <= _SHORT_TEXT:
                 key = _TEXT_OPTIONS.get(option)
                 if key is not None:
@@ -192,8 +199,12 @@ class SpanScope:
             return self._enter_general(previous)
         # begin() and activate() written out for the usual case: two frames less (bench: ten-span).
         name = self._name
-        values = self._values
-        made = engine.start(name, previous, None, name, values if values is None else values.copy())
+        values: dict[str, Any] | None = None  # Any: values of every type
+        if self._values is not None:
+            values = self._values.copy()
+        elif self._resource is not None:
+            values = {_tags.RESOURCE_NAME: self._resource}
+        made = engine.start(name, previous, None, name, values)
         if self._kind is not None:
             made.otel_kind = self._kind
         if engine.processor is not None:
@@ -216,7 +227,9 @@ class SpanScope:
 
     def _as_options(self) -> dict[str, Any]:  # Any: options of several types
         """Return prepared options in the form they were given."""
-        values = self._values or {}
+        if self._values is None:
+            return {} if self._resource is None else {"resource": self._resource}
+        values = self._values
         options = {option: values[key] for option, key in _TEXT_OPTIONS.items() if key in values}
         return options if self._kind is None else {**options, "kind": self._kind}
 

@@ -32,7 +32,7 @@ from ._agent import (
     report_send,
 )
 from ._clock import SYSTEM_CLOCK
-from ._encoding import PayloadHeader, V1Encoder
+from ._encoding import PayloadHeader, V1Encoder, new_packer
 from ._export import (
     AgentWatch,
     ChunkPacker,
@@ -178,7 +178,7 @@ class Parts:
         self.counters = counters
         self.runtime_id = str(uuid.uuid4())
         self.org_marker: str | None = None
-        self.mapper = Mapper(self._mapping_settings(resource))
+        self.mapper = Mapper(self._mapping_settings(resource), pack=new_packer())
         self._mapping_changes: dict[str, Any] = {}  # Any: values of MappingSettings
         self.rates = ServiceRates()
         self.sampler = self._make_sampler()
@@ -325,9 +325,10 @@ class Parts:
             **changes: Fields of `MappingSettings`, for example `tags` from remote configuration.
         """
         self._mapping_changes |= changes
-        self.mapper = mapper = Mapper(replace(self.mapper.settings, **changes))
+        self.mapper = mapper = Mapper(replace(self.mapper.settings, **changes), pack=new_packer())
         self.sampler.span_view = mapper
         self.steps.map_chunk, self.steps.apply_chunk_tags = mapper.map_chunk, mapper.apply_chunk_tags
+        self.steps.map_directly = mapper.map_directly
 
     def inherit(self, parent: Parts) -> None:
         """Take over, in a forked child, what the parent process had learned."""
@@ -365,6 +366,7 @@ class Parts:
             native_events=features.native_events,
             v1_encoder=self._make_v1_encoder,
         )
+        self.pipeline.takes_bytes = features.trace_version == "v0.4"
         self.statistics.apply_features(self.pipeline)
 
     def _make_v1_encoder(self) -> V1Encoder:

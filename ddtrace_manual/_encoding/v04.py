@@ -9,7 +9,7 @@ Deviation: empty `meta` and `metrics` maps are written as empty maps instead of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack
 
@@ -19,11 +19,11 @@ from .text_forms import with_text_events
 from .wire_text import MAX_STRING_CHARS, repaired
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ddtrace_manual._model import DDSpan
 
-__all__ = ["V04Encoder", "array_header", "decode_v04"]
+__all__ = ["V04Encoder", "array_header", "decode_v04", "new_packer"]
 
 _MAX_SHORT_ARRAY: Final = 15
 _MAX_MEDIUM_ARRAY: Final = 0xFFFF
@@ -37,6 +37,13 @@ def array_header(length: int) -> bytes:
     if length <= _MAX_MEDIUM_ARRAY:
         return b"\xdc" + length.to_bytes(2, "big")
     return b"\xdd" + length.to_bytes(4, "big")
+
+
+def new_packer() -> Callable[[object], bytes]:
+    """Return a function that packs one value; it raises for text that is no valid Unicode. Not thread-safe."""
+    # Packers without an error handler for Unicode are twice as fast; broken text takes the slow way.
+    pack: Callable[[object], bytes] = msgpack.Packer().pack
+    return pack
 
 
 class V04Encoder:
@@ -55,22 +62,24 @@ class V04Encoder:
     def __init__(self, *, native_events: bool = False) -> None:
         self.native_events = native_events
         self.skipped_spans = 0
-        # Packers without an error handler for Unicode are twice as fast; broken text takes the slow way.
-        self._pack = msgpack.Packer().pack
+        self._pack = new_packer()
 
     def encode(self, chunks: Sequence[Sequence[DDSpan]]) -> bytes:
         """Return the payload of these chunks. A span that cannot be packed is skipped and counted."""
         return self.join([self.encode_chunk(chunk) for chunk in chunks])
 
-    def encode_chunk(self, chunk: Sequence[DDSpan]) -> bytes:
+    def encode_chunk(self, chunk: Sequence[DDSpan | bytes]) -> bytes:
         """Return one chunk as an array of span maps, for `join`.
 
+        Spans that are bytes were encoded by the mapping (`_mapping/direct.py`); they follow the others.
         Lone surrogates are replaced and strings of more than 25,000 characters cut. A span that cannot be
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
-        spans = chunk if self.native_events else self._without_native_events(chunk)
+        encoded = [span for span in chunk if span.__class__ is bytes]
+        mapped = cast("Sequence[DDSpan]", chunk[: len(chunk) - len(encoded)])
+        spans = mapped if self.native_events else self._without_native_events(mapped)
         parts: list[bytes] = []
-        count = 0
+        count = len(encoded)
         for start in range(0, len(spans), _PIECE_SPANS):
             piece = spans[start : start + _PIECE_SPANS]
             packed = self._try_pack(piece)
@@ -81,7 +90,7 @@ class V04Encoder:
                 each = self._pack_each(piece)
                 parts += each
                 count += len(each)
-        return array_header(count) + b"".join(parts)
+        return array_header(count) + b"".join(parts) + b"".join(encoded)
 
     def join(self, chunks: Sequence[bytes]) -> bytes:
         """Return the payload made of encoded chunks."""
@@ -101,7 +110,7 @@ class V04Encoder:
 
     def _try_pack(self, value: object, *, repair: bool = False) -> bytes | None:
         try:
-            packed: bytes = self._pack(repaired(value) if repair else value)
+            packed = self._pack(repaired(value) if repair else value)
         except Exception:  # noqa: BLE001 - whatever is wrong with one span, the others must be sent
             return None
         return packed

@@ -115,11 +115,11 @@ class Outbox:
         self.seal()
         self._packer.use_format(version, native_events=native_events, v1_encoder=v1_encoder)
 
-    def add(self, spans: Sequence[DDSpan], charged_bytes: int, *, counted: bool) -> None:
+    def add(self, spans: Sequence[DDSpan | bytes], charged_bytes: int, *, counted: bool) -> None:
         """Take over a mapped chunk.
 
         Args:
-            spans: What is to be sent of it.
+            spans: What is to be sent of it; bytes only while the format is v0.4.
             charged_bytes: What it takes of the budget so far.
             counted: Whether statistics were computed of it.
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ddtrace_manual._encoding import V04Encoder, V05Encoder, decode_v05, decode_v1
 from ddtrace_manual._log import RateLimitedLogger, get_logger
@@ -107,12 +107,12 @@ class ChunkPacker:
         self._refused.add(version)
         self._encoder = None
 
-    def add(self, spans: Sequence[DDSpan], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
+    def add(self, spans: Sequence[DDSpan | bytes], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
         """Encode a chunk; return what is ready to be sent."""
         if self._encoder is None:
             return self._pack_v04([spans], charged_bytes, counted=counted)
         ready = self.seal() if counted != self._gathered_counted else ()
-        self._gathered.append(spans)
+        self._gathered.append(cast("Sequence[DDSpan]", spans))  # bytes are made for v0.4 only
         self._gathered_bytes += charged_bytes
         self._gathered_counted = counted
         return [*ready, *self.seal()] if self._gathered_bytes >= _GATHERED_BYTES else ready
@@ -171,7 +171,9 @@ class ChunkPacker:
         self._release(charged_bytes - len(body))
         return [Parcel(body, encoder.version, len(chunks), span_count - skipped, counted)]
 
-    def _pack_v04(self, chunks: Sequence[Sequence[DDSpan]], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
+    def _pack_v04(
+        self, chunks: Sequence[Sequence[DDSpan | bytes]], charged_bytes: int, *, counted: bool
+    ) -> Sequence[Parcel]:
         parcels = []
         self._release(charged_bytes)
         for spans in chunks:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import SpanRecord
@@ -47,6 +47,8 @@ class ChunkSteps:
     """Puts the trace-level tags on a span that became the first of its chunk."""
     sample_spans: Callable[[Sequence[DDSpan], int | None], None] | None = None
     """Marks single spans of dropped traces."""
+    map_directly: Callable[..., Sequence[DDSpan | bytes]] | None = None
+    """As `map_chunk`, with ordinary spans encoded already: those that nothing here needs to look at."""
     trace_filters: Sequence[TraceFilter] = field(default_factory=tuple)
 
 
@@ -56,6 +58,7 @@ class Pipeline:
     Attributes:
         concentrator: Counts spans while client-side statistics are on, else `None`.
         filters: The Agent's trace filters; only while statistics are on.
+        takes_bytes: Payloads are of the format whose ordinary spans the mapping can write by itself (v0.4).
         dropped_p0_traces: Traces dropped since the last payload, for its headers.
         dropped_p0_spans: Spans likewise.
     """
@@ -65,10 +68,11 @@ class Pipeline:
         self._counters = counters
         self.concentrator: Concentrator | None = None
         self.filters: TraceFilters = NO_FILTERS
+        self.takes_bytes = False
         self.dropped_p0_traces = 0
         self.dropped_p0_spans = 0
 
-    def process(self, chunk: Chunk) -> Sequence[DDSpan]:
+    def process(self, chunk: Chunk) -> Sequence[DDSpan | bytes]:
         """Return what of a chunk is to be sent, possibly nothing."""
         counters = self._counters
         settled_before = counters.settled_spans
@@ -82,7 +86,7 @@ class Pipeline:
         finally:
             self._let_go(chunk)
 
-    def _process(self, chunk: Chunk) -> Sequence[DDSpan]:
+    def _process(self, chunk: Chunk) -> Sequence[DDSpan | bytes]:
         segment = chunk.segment
         spans: Sequence[SpanRecord] = chunk.spans
         if self._steps.trace_filters:
@@ -93,15 +97,25 @@ class Pipeline:
                 return ()
         if not segment.decided:
             self._steps.decide(segment)
-        dd_spans: Sequence[DDSpan] = self._steps.map_chunk(segment, spans, partial=chunk.partial)
+        # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
+        map_directly = self._steps.map_directly
+        directly = map_directly is not None and self.takes_bytes and not self.filters and (segment.priority or 0) > 0
+        map_chunk = map_directly if directly and map_directly is not None else self._steps.map_chunk
+        dd_spans: Sequence[DDSpan | bytes] = map_chunk(segment, spans, partial=chunk.partial)
         if len(dd_spans) < len(spans):
             lost = len(spans) - len(dd_spans)
             self._counters.lose("serialization_error", spans=lost, chunks=int(not dd_spans))
-        if self._steps.sample_spans is not None:
-            self._steps.sample_spans(dd_spans, segment.priority)
-        if self.concentrator is None or not dd_spans:
+        if not dd_spans:
+            return ()
+        if directly:
+            if self.concentrator is not None:
+                # Ordinary spans are internal and not top level: never counted.
+                self.concentrator.add_chunk([span for span in dd_spans if not isinstance(span, bytes)])
             return dd_spans
-        return self._count_and_select(segment, dd_spans, self.concentrator)
+        mapped = cast("Sequence[DDSpan]", dd_spans)
+        if self._steps.sample_spans is not None:
+            self._steps.sample_spans(mapped, segment.priority)
+        return mapped if self.concentrator is None else self._count_and_select(segment, mapped, self.concentrator)
 
     def _count_and_select(
         self, segment: SegmentRecord, dd_spans: Sequence[DDSpan], concentrator: Concentrator

@@ -21,6 +21,7 @@ from ddtrace_manual._ids import MASK_64, format_trace_id
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import AUTO_KEEP, USER_KEEP, USER_REJECT, DDSpan, SegmentRecord, SpanRecord
 
+from .direct import OrdinarySpans
 from .metadata import strip_credentials
 from .span import SpanMapper, separate
 
@@ -42,16 +43,19 @@ class Mapper:
     Args:
         settings: Constants of the process.
         on_skipped: Called with each span that could not be mapped and the reason, on the mapping thread.
+        pack: Packs a value for `map_directly`, which without it is `map_chunk`; makes that method single-threaded.
     """
 
     def __init__(
         self,
         settings: MappingSettings,
         on_skipped: Callable[[SpanRecord, Exception], None] | None = None,
+        pack: Callable[[object], bytes] | None = None,
     ) -> None:
         self.settings = settings
         self._spans = SpanMapper(settings)
         self._on_skipped = on_skipped
+        self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None else None
         self._log = RateLimitedLogger(get_logger("mapping"))
         self._chunk_meta = _chunk_constants(settings)
 
@@ -67,10 +71,42 @@ class Mapper:
             spans: Finished spans of it, in order of their end; not changed.
             partial: Other spans of the segment are still open.
         """
-        root = _find_root(segment, spans)
         trace_id = segment.trace_id
-        trace_id_low = trace_id & MASK_64
-        trace_id_text = format_trace_id(trace_id)
+        root = _find_root(segment, spans)
+        chunk = self._map_spans(segment, spans, root, trace_id & MASK_64, format_trace_id(trace_id))
+        if chunk:
+            self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
+        return chunk
+
+    def map_directly(
+        self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool
+    ) -> Sequence[DDSpan | bytes]:
+        """Return the same with ordinary spans as v0.4 bytes, behind those that are not (`direct.py`).
+
+        For chunks of which nothing else than the encoder looks at ordinary spans.
+        """
+        ordinary = self._ordinary
+        if ordinary is None or segment.origin or segment.members or len(spans) == 1 or not self._spans.is_plain:
+            return self.map_chunk(segment, spans, partial=partial)
+        trace_id = segment.trace_id
+        trace_id_low, trace_id_text = trace_id & MASK_64, format_trace_id(trace_id)
+        root = _find_root(segment, spans)
+        encoded, others = ordinary.encode(spans, root or spans[0], trace_id_low, trace_id_text)
+        chunk = self._map_spans(segment, others, root, trace_id_low, trace_id_text)
+        if not chunk:  # the first span cannot be mapped, and another one must carry the tags of the chunk
+            return self.map_chunk(segment, spans, partial=partial)
+        self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
+        return [*chunk, *encoded]
+
+    def _map_spans(
+        self,
+        segment: SegmentRecord,
+        spans: Sequence[SpanRecord],
+        root: SpanRecord | None,
+        trace_id_low: int,
+        trace_id_text: str,
+    ) -> list[DDSpan]:
+        """Map spans one by one, the root to the front."""
         shared_meta: dict[str, str] = {}
         if segment.origin:
             shared_meta[tags.ORIGIN] = segment.origin
@@ -89,8 +125,6 @@ class Mapper:
                 chunk.insert(0, dd_span)
             else:
                 chunk.append(dd_span)
-        if chunk:
-            self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
         return chunk
 
     def apply_chunk_tags(self, dd_span: DDSpan, segment: SegmentRecord, *, partial_spans: int = 0) -> None:

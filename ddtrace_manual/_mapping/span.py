@@ -78,11 +78,11 @@ class SpanMapper:
         self._peer_mapping = dict(settings.peer_service_mapping)
         self._hostname = settings.hostname
         self._fast = fast and not self.names.resource_steers
-        self._scopes: dict[int, ScopeEntry] = {}
+        self.scopes: dict[int, ScopeEntry] = {}
         facade, otel = self.rules.facade_rules.keys, self.rules.otel_rules.keys
         ruled = OWN_KEYS | self.rules.constant_keys
-        self._facade_keys = PlainKeys(ruled | facade, FIELD_KEYS)
-        self._otel_keys = PlainKeys(ruled | otel | STEERING, FIELD_KEYS & otel)
+        self.facade_keys = PlainKeys(ruled | facade, FIELD_KEYS)
+        self.otel_keys = PlainKeys(ruled | otel | STEERING, FIELD_KEYS & otel)
 
     def map_span(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
         self, span: SpanRecord, trace_id_low: int, trace_id_text: str, shared_meta: Mapping[str, str] | None
@@ -98,13 +98,13 @@ class SpanMapper:
         values = span.values
         operation_name = span.operation_name
         scope = span.scope
-        entry = self._scopes.get(id(scope)) or self._add_scope(scope)
+        entry = self.scopes.get(id(scope)) or self.entry_of(scope)
         if not entry.is_fast:
             return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
         common = entry.default
         own_service = fields = None
         if values:
-            keys = self._otel_keys if operation_name is None else self._facade_keys
+            keys = self.otel_keys if operation_name is None else self.facade_keys
             if not keys.plain.issuperset(values):
                 if not keys.admit(values):
                     return self._map_general(span, entry, trace_id_low, trace_id_text, shared_meta)
@@ -239,7 +239,7 @@ class SpanMapper:
 
     def _compare_services(self, dd_span: DDSpan, parent: SpanRecord) -> None:
         """Mark a span as top level when its service is not that of its parent (§11)."""
-        of_scope = (self._scopes.get(id(parent.scope)) or self._add_scope(parent.scope)).fields
+        of_scope = (self.scopes.get(id(parent.scope)) or self.entry_of(parent.scope)).fields
         if self.names.service_name(parent, of_scope) != dd_span["service"]:
             dd_span["metrics"][tags.TOP_LEVEL] = 1.0
 
@@ -278,9 +278,15 @@ class SpanMapper:
 
     # --- caches ------------------------------------------------------------------------------------------------------
 
-    def _add_scope(self, scope: InstrumentationScope | None) -> ScopeEntry:
-        if len(self._scopes) >= _MAX_SCOPES:
-            self._scopes = {}
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in the settings makes every span take more than the fast path."""
+        return self._fast and not self._otel_semantics and not self._peer_defaults
+
+    def entry_of(self, scope: InstrumentationScope | None) -> ScopeEntry:
+        """Return constants and templates of a scope."""
+        if len(self.scopes) >= _MAX_SCOPES:
+            self.scopes.clear()
         probe = SpanRecord()
         probe.scope = scope
         entry = ScopeEntry(
@@ -291,7 +297,7 @@ class SpanMapper:
             scope_fields(scope),
             is_fast=self._fast and not (scope is not None and scope.attributes),
         )
-        self._scopes[id(scope)] = entry
+        self.scopes[id(scope)] = entry
         return entry
 
     def _add_service(self, entry: ScopeEntry, own_service: str) -> ServiceTemplates:

@@ -35,13 +35,18 @@ _RULED_PREFIXES = (DATADOG_PREFIX, HEADER_PREFIX, "_dd")
 class Template:
     """What spans of one variant have in common: dictionaries to copy, never to change."""
 
-    __slots__ = ("meta", "metrics", "operation_name", "span_type")
+    __slots__ = ("head", "head_with_type", "meta", "metrics", "operation_name", "span_type", "tag_count", "tags")
 
     def __init__(self, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str) -> None:
         self.meta = meta
         self.metrics = metrics
         self.operation_name = operation_name
         self.span_type = span_type
+        # The same as bytes, for `direct.OrdinarySpans`, which fills them in when first needed.
+        self.head: bytes | None = None
+        self.head_with_type = b""
+        self.tags = b""
+        self.tag_count = 0
 
 
 class ServiceTemplates:

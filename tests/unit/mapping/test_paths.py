@@ -271,8 +271,8 @@ def test_scopes_and_services_are_bounded(make_span):
     for number in range(600):
         span = make_span({"service.name": f"svc.{number}"})
         assert mapper.map_span(span, 1, "1", None)["service"] == f"svc.{number}"
-    assert len(mapper._scopes) <= 256
-    assert len(mapper._scopes[id(None)].by_service) <= 256
+    assert len(mapper.scopes) <= 256
+    assert len(mapper.scopes[id(None)].by_service) <= 256
 
 
 def test_templates_are_not_shared(map_one, make_span):
