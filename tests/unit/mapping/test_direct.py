@@ -29,10 +29,24 @@ values = st.one_of(
     st.none(),
     st.lists(st.integers(), max_size=2),
 )
-KEYS = """
-    a b a.0 order.id service.name resource.name span.type operation.name _dd.svc_src _dd.measured datadog.service
-    http.status_code env team db.system manual.keep
-""".split()
+KEYS = [
+    "a",
+    "b",
+    "a.0",
+    "order.id",
+    "service.name",
+    "resource.name",
+    "span.type",
+    "operation.name",
+    "_dd.svc_src",
+    "_dd.measured",
+    "datadog.service",
+    "http.status_code",
+    "env",
+    "team",
+    "db.system",
+    "manual.keep",
+]
 keys = st.sampled_from(KEYS) | st.text(max_size=3)
 attributes = st.dictionaries(keys, values, max_size=5) | st.dictionaries(
     st.integers(0, 40).map("key{}".format), st.text(max_size=2), min_size=14, max_size=20
