@@ -226,7 +226,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
             "exception.escaped": str(escaped),
         }
         if attributes:
-            details.update(clean_items(attributes, None, None)[0])
+            details.update(items_of(attributes))  # type: ignore[arg-type] # odd keys are seen to in add_event
         self.add_event("exception", details, timestamp)
 
     def set_error(

@@ -2,7 +2,8 @@
 
 Each program runs against both, with equal ids and limits; what a span processor sees is compared.
 Deliberate differences are masked here and listed in `docs/explanation/opentelemetry.md`:
-the `dd` member of the trace state, and the frames of the SDK's own context manager in stack traces.
+the `dd` member of the trace state, the frames of the SDK's own context manager in stack traces, and the
+place of an attribute that is set again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
@@ -94,12 +95,11 @@ def view(span):
         "sampled": context.trace_flags.sampled,
         "parent": parent and (parent.trace_id, parent.span_id, parent.is_remote),
         "attributes": plain(span.attributes),
-        "order": list(span.attributes),
         "events": [(event.name, plain(event.attributes), given_time(event)) for event in span.events],
         "links": [
             (*link.context[:4], link.context.trace_state.to_header(), plain(link.attributes)) for link in span.links
         ],
-        "status": (span.status.status_code, span.status.description),
+        "status": (span.status.status_code, span.status.description or None),
         "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
         "dropped_inside": [each.dropped_attributes for each in (*span.events, *span.links)],
         "times": [time if time is not None and time <= 10**9 else "now" for time in (span.start_time, span.end_time)],
@@ -231,6 +231,7 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
+@settings(max_examples=300)
 @given(program=programs, limits=st.sampled_from(LIMITS))
 def test_processors_see_the_same(program, limits):
     """A generated program shows the same spans to a processor of either provider, in the same order."""
@@ -241,6 +242,7 @@ def test_processors_see_the_same(program, limits):
     assert run(own, program) == run(stock, program)
 
 
+@settings(max_examples=300)
 @given(program=programs, sampler=st.sampled_from(sorted(SAMPLERS)), parent=st.none() | contexts)
 def test_samplers_and_remote_parents_act_the_same(program, sampler, parent):
     """With a sampler of the user, and under a parent from elsewhere, the same spans are recorded."""
@@ -248,11 +250,11 @@ def test_samplers_and_remote_parents_act_the_same(program, sampler, parent):
     own = OwnProvider(
         sampler=SAMPLERS[sampler](), id_generator=CountingIds(), shutdown_on_exit=False, resource=stock.resource
     )
+    got = run(own, program, parent)  # first: the SDK changes the links it is given
     expected = run(stock, program, parent)
     if sampler == "default" and parent is not None and parent.is_valid and not parent.trace_flags.sampled:
         # The SDK drops what descends from an unsampled parent; here it is recorded with priority 0.
         return
-    got = run(own, program, parent)
     if sampler not in ("default", "on", "half"):
         assert [entry for entry in got if entry[0] != "recording"] == [
             entry for entry in expected if entry[0] != "recording"
