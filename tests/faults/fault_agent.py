@@ -162,6 +162,12 @@ class FaultAgent:
     def _ok(self, connection, path, body):
         connection.sendall(self._answer(connection, path, body))
 
+    def _only_v04(self, connection, path, body):
+        if path in ("/v0.4/traces", "/info"):
+            self._ok(connection, path, body)
+        else:
+            connection.sendall(answer(404, b""))
+
     def _silent(self, connection, path, body):
         self._hold(connection)
 

@@ -1,6 +1,7 @@
 """Modes of delivery, with a real Agent double on a real socket."""
 
 import json
+import socket
 
 import pytest
 
@@ -77,6 +78,36 @@ print(dict(dd.counters().dropped_spans))
 """)
     assert (ended.returncode, ended.out) == (0, "{'trace_processor': 1}\n"), ended.err
     assert sorted(agent.accepted) == ["a", "b"]
+
+
+def test_an_agent_without_the_format_gets_another(program, agent):
+    """An Agent that answers 404 to v0.5 gets the same traces as v0.4, and all later ones."""
+    agent.set_mode("only_v04")
+    ended = program("""
+configure(trace_api_version="v0.5")
+trace("a"); assert dd.flush()
+trace("b"); assert dd.flush()
+print(dd.counters().requests)
+""")
+    assert (ended.returncode, ended.out) == (0, "3\n"), ended.err
+    assert dict(agent.accepted) == {"a": 1, "b": 1}
+
+
+def test_health_metrics_report_what_was_sent(program, agent):
+    """With health metrics on every payload is reported over DogStatsD."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        port = receiver.getsockname()[1]
+        ended = program(f"""
+configure(trace_health_metrics_enabled=True, dogstatsd_url="udp://127.0.0.1:{port}")
+trace("a")
+""")
+        assert ended.returncode == 0, ended.err
+        received = [receiver.recv(4096).decode() for _ in range(4)]
+    values = dict(datagram.split("|", 1)[0].rsplit(":", 1) for datagram in received)
+    assert values["datadog.tracer.exporter.transport.traces.successful"] == "1"
+    assert all("lang:python" in datagram for datagram in received)
 
 
 def test_configuring_again_loses_nothing(program, agent):
