@@ -267,6 +267,7 @@ class Parts:
         self.steps = ChunkSteps(
             decide=decide,
             map_chunk=self.mapper.map_chunk,
+            map_directly=self.mapper.map_directly,
             apply_chunk_tags=self.mapper.apply_chunk_tags,
             sample_spans=self.span_sampler.sample if self.rules.span else None,
             trace_filters=config.trace_filters,
