@@ -39,7 +39,10 @@ def select_spans(chunk: Sequence[DDSpan]) -> Selection:
     Sent in full: a chunk of a kept or undecided trace, and one with an error (the Agent samples errors
     by itself). Otherwise only spans chosen by single span sampling or for analytics.
     """
-    priority: float | None = None
+    # The first span normally says it; a kept trace, the usual case, needs no second look.
+    priority = chunk[0]["metrics"].get(SAMPLING_PRIORITY) if chunk else None
+    if priority is not None and priority > 0:
+        return Selection(chunk)
     for span in chunk:
         if span.get("error") == 1:
             return Selection(chunk)
