@@ -7,6 +7,7 @@ take their timeout from one deadline before every operation on the socket.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import queue
@@ -17,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from requests import Request
+from requests import PreparedRequest, Request
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -134,7 +135,12 @@ def _unix_pool(path: str) -> type[HTTPConnectionPool]:
             if not hasattr(socket, "AF_UNIX"):
                 raise OSError("this platform has no Unix sockets")
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            _connect(sock, path)
+            try:
+                _connect(sock, path)
+            except OSError as exc:
+                if exc.errno == errno.EPROTOTYPE:  # ignored by urllib3, which would go on without a connection
+                    raise ConnectionRefusedError(f"{path} is a socket of another type") from exc
+                raise
             return sock
 
     class _UnixPool(HTTPConnectionPool):
@@ -155,7 +161,9 @@ class Exchanger:
     def __init__(self, unix_path: str | None, max_bytes: int, *, reuse_connections: bool) -> None:
         self._max_bytes = max_bytes
         self._reuse_connections = reuse_connections
-        self._adapter = HTTPAdapter()
+        # One pool of one connection: a larger one is filled with placeholders anew for every request.
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+        self._prepared: dict[tuple[str, str], PreparedRequest] = {}
         self._adapter.poolmanager.pool_classes_by_scheme = {
             "http": _HTTPPool if unix_path is None else _unix_pool(unix_path),
             "https": _HTTPSPool,
@@ -169,8 +177,7 @@ class Exchanger:
         status = 0
         _deadline.start(timeout_s)
         try:
-            request = Request(method, url, headers=dict(headers), data=body).prepare()
-            response = self._adapter.send(request, stream=True, timeout=timeout_s)
+            response = self._adapter.send(self._request(method, url, body, headers), stream=True, timeout=timeout_s)
             status = response.status_code
             try:
                 return status, dict(response.headers), self._read(response)
@@ -182,6 +189,17 @@ class Exchanger:
             raise
         except Exception as exc:
             raise _translated(exc, outer, status) from exc
+
+    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> PreparedRequest:
+        """Return a prepared request; method and URL, of which there are few, are prepared only once."""
+        known = self._prepared.get((method, url))
+        if known is None:
+            known = self._prepared[method, url] = Request(method, url).prepare()
+        request = known.copy()
+        request.prepare_headers({**known.headers, **headers})  # the former: what the URL says about who asks
+        request.body = body or None
+        request.prepare_content_length(request.body)
+        return request
 
     def close(self) -> None:
         """Close idle connections; those of exchanges under way are closed when these end.
