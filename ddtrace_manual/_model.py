@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from .propagation._repeated import RepeatedHeaders
+
 __all__ = [
     "AUTO_KEEP",
     "AUTO_REJECT",
@@ -91,6 +93,8 @@ class PropagationState:
     """Value of `_dd.propagation_error`; the last error wins."""
     parent_tag: str | None = None
     """Value of `_dd.parent_id`: the last Datadog span id (`p` of the `dd` member), verbatim."""
+    repeated_headers: RepeatedHeaders | None = None
+    """What the propagator wrote last, for the next injection; it checks itself whether that still holds."""
 
 
 class RemoteContext(PropagationState):

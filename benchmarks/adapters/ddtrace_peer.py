@@ -9,7 +9,7 @@ from ddtrace.trace import tracer
 
 HEADERS = {
     "x-datadog-trace-id": "1234567890123456789",
-    "x-datadog-parent-id": "9876543210987654321",
+    "x-datadog-parent-id": "9876543211390095793",
     "x-datadog-sampling-priority": "1",
     "x-datadog-tags": "_dd.p.dm=-0,_dd.p.tid=67f2a1b300000000",
     "traceparent": "00-67f2a1b300000000112210f47de98115-891087b8fbb3d1b1-01",

@@ -20,6 +20,7 @@ from ddtrace_manual._model import PropagationState, RemoteContext
 
 from . import _b3, _baggage, _datadog, _tracecontext
 from ._carriers import AnyGetter, AnySetter, Carrier, CarrierReader, write_headers
+from ._repeated import RepeatedHeaders
 from ._resolution import distrust, is_trusted, organisation_marker, resolve, restart
 from ._settings import B3, B3_MULTI, BAGGAGE, DATADOG, TRACECONTEXT, PropagationSettings
 from ._tracecontext import complete_same_span
@@ -109,6 +110,9 @@ class Propagator:
         self._injectors = tuple(
             (style, _tag(style), self._injector(style)) for style in _TRACE_STYLES if style in writes
         )
+        styles = {style for style, _, _ in self._injectors}
+        # The marker may become known, and counts are made style by style.
+        self._repeats = styles == {DATADOG, TRACECONTEXT} and not settings.org_guard_enabled and count is None
         self._reads_baggage = BAGGAGE in reads
         self._writes_baggage = BAGGAGE in writes
         self._reads_legacy = settings.http_baggage and bool(reads)
@@ -233,6 +237,10 @@ class Propagator:
 
         Source: spec/propagation.md §12.
         """
+        if self._repeats and span_id:
+            repeated = state.repeated_headers
+            if repeated is not None and repeated.write(state, span_id, headers):
+                return
         local = self._local_marker() if self.settings.org_guard_enabled else None
         if not (trace_id and span_id):
             return
@@ -247,6 +255,8 @@ class Propagator:
                 _log.debug("The headers of style %s could not be written", style, exc_info=True)
             if self._counts:
                 self._count(_INJECTED, tag)
+        if self._repeats and state.propagation_error is None and not isinstance(state, RemoteContext):
+            state.repeated_headers = RepeatedHeaders(state, tags, span_id, headers)
 
     def add_baggage(
         self,
