@@ -8,6 +8,7 @@ take their timeout from one deadline before every operation on the socket.
 from __future__ import annotations
 
 import errno
+import errno
 import http.client
 import io
 import queue
