@@ -8,7 +8,6 @@ take their timeout from one deadline before every operation on the socket.
 from __future__ import annotations
 
 import errno
-import errno
 import http.client
 import io
 import queue
