@@ -1,25 +1,17 @@
-"""`@traced`: spans around everything Python can call. `@untraced`: leave a method of a traced class alone."""
+"""`@traced`: spans around everything Python can call. `@untraced`: leave a method of a traced class alone.
+
+What does the work is imported with the first decoration: `wrapt` imports asyncio, which a program that
+only uses `span` need not load.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
-from ._traced_calls import stand_in
-from ._traced_classes import (
-    UNTRACED_MARK,
-    OptionsByFunction,
-    functions_of,
-    is_descriptor,
-    members_to_trace,
-    trace_class,
-    wrap_descriptor,
-)
-from ._traced_generators import context_manager_parts, is_generator_runner, runner_of
-from ._traced_plan import Arguments, CaptureArgs, CaptureReturn, Plan, TracedOptions, check_options, default_name
-from .exceptions import ConfigurationError
+from ._traced_plan import Arguments, CaptureArgs, CaptureReturn, TracedOptions, check_options
 
 if TYPE_CHECKING:
     from functools import cached_property, partialmethod
@@ -126,9 +118,11 @@ def traced(  # noqa: PLR0913 - one keyword for each option
             "only": only,
         },
     )
+    from ._traced_targets import decorate  # noqa: PLC0415 - see the module docstring
+
     if name is not None and not isinstance(name, str):
-        return _decorate(name, None, options)
-    return lambda target: _decorate(target, name, options)
+        return decorate(name, None, options)
+    return lambda target: decorate(target, name, options)
 
 
 def untraced(target: _Target) -> _Target:
@@ -137,70 +131,7 @@ def untraced(target: _Target) -> _Target:
     Raises:
         TypeError: The target is neither callable nor a descriptor.
     """
-    if not callable(target) and not is_descriptor(target):
-        raise TypeError(f"@untraced marks functions and methods, not {type(target).__name__}")
-    for function in functions_of(target):
-        setattr(function, UNTRACED_MARK, True)
+    from ._traced_targets import mark_untraced  # noqa: PLC0415 - see the module docstring
+
+    mark_untraced(target)
     return target
-
-
-def _decorate(target: Any, name: str | None, options: TracedOptions) -> Any:
-    if isinstance(target, type):
-        return _decorate_class(target, name, options)
-    if "only" in options:
-        raise ConfigurationError("option 'only' is for classes")
-    if is_descriptor(target):
-        return _decorate_descriptor(target, name, options)
-    if not callable(target):
-        raise TypeError(_why_not_callable(target))
-    parts = context_manager_parts(target)
-    if parts is not None:
-        return _decorate_context_manager(target, parts, name, options)
-    runner = runner_of(target)
-    if "active_across_yield" in options and not is_generator_runner(runner):
-        raise ConfigurationError("option 'active_across_yield' is for generators and context-manager functions")
-    return stand_in(target, Plan(target, name, options), runner)
-
-
-def _decorate_descriptor(target: Any, name: str | None, options: TracedOptions) -> Any:
-    functions = functions_of(target)
-    suited = OptionsByFunction(options, functions, default_name(functions[0]))
-
-    def wrap(function: Any, suffix: str = "", /) -> Any:
-        own = (name or default_name(function)) + suffix if suffix else name
-        return _decorate(function, own, suited.of(function))
-
-    return wrap_descriptor(target, wrap)
-
-
-def _decorate_class(cls: type, name: str | None, options: TracedOptions) -> type:
-    members = members_to_trace(cls, options.get("only"))
-    functions = [function for member in members.values() for function in functions_of(member)]
-    suited = OptionsByFunction(options, functions, default_name(cls))
-
-    def wrap(function: Any, suffix: str = "", /) -> Any:
-        own = default_name(function) if name is None else f"{name}.{function.__name__}"
-        return _decorate(function, own + suffix, suited.of(function))
-
-    trace_class(cls, wrap, members)
-    return cls
-
-
-def _decorate_context_manager(
-    target: Any, parts: tuple[Callable[..., Any], Callable[..., Any]], name: str | None, options: TracedOptions
-) -> Any:
-    """Trace the generator function inside, and let contextlib make a function of it again."""
-    maker, generator_function = parts
-    inner = _decorate(generator_function, name or default_name(target), {"active_across_yield": True, **options})
-    made = maker(inner)
-    for key, value in vars(target).items():
-        if key != "__wrapped__":
-            setattr(made, key, value)
-    return made
-
-
-def _why_not_callable(target: object) -> str:
-    kind = type(target).__name__
-    if isinstance(target, (Coroutine, Generator)):
-        return f"@traced decorates functions, not a {kind} object: decorate the function that made it"
-    return f"@traced decorates functions, methods and classes, not {kind}"

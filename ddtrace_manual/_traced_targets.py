@@ -1,0 +1,102 @@
+"""Which way of tracing fits a target: `@traced` after its options were checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from ._traced_calls import stand_in
+from ._traced_classes import (
+    UNTRACED_MARK,
+    OptionsByFunction,
+    functions_of,
+    is_descriptor,
+    members_to_trace,
+    trace_class,
+    wrap_descriptor,
+)
+from ._traced_generators import context_manager_parts, is_generator_runner, runner_of
+from ._traced_plan import Plan, default_name
+from .exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from ._traced_plan import TracedOptions
+
+__all__ = ["decorate", "mark_untraced"]
+
+# Any: callables of every signature and return type are decorated.
+
+
+def mark_untraced(target: object) -> None:
+    """Mark a method that a traced class leaves alone.
+
+    Raises:
+        TypeError: The target is neither callable nor a descriptor.
+    """
+    if not callable(target) and not is_descriptor(target):
+        raise TypeError(f"@untraced marks functions and methods, not {type(target).__name__}")
+    for function in functions_of(target):
+        setattr(function, UNTRACED_MARK, True)
+
+
+def decorate(target: Any, name: str | None, options: TracedOptions) -> Any:
+    """Return `target` traced; the options were checked. Raises as `traced`."""
+    if isinstance(target, type):
+        return _decorate_class(target, name, options)
+    if "only" in options:
+        raise ConfigurationError("option 'only' is for classes")
+    if is_descriptor(target):
+        return _decorate_descriptor(target, name, options)
+    if not callable(target):
+        raise TypeError(_why_not_callable(target))
+    parts = context_manager_parts(target)
+    if parts is not None:
+        return _decorate_context_manager(target, parts, name, options)
+    runner = runner_of(target)
+    if "active_across_yield" in options and not is_generator_runner(runner):
+        raise ConfigurationError("option 'active_across_yield' is for generators and context-manager functions")
+    return stand_in(target, Plan(target, name, options), runner)
+
+
+def _decorate_descriptor(target: Any, name: str | None, options: TracedOptions) -> Any:
+    functions = functions_of(target)
+    suited = OptionsByFunction(options, functions, default_name(functions[0]))
+
+    def wrap(function: Any, suffix: str = "", /) -> Any:
+        own = (name or default_name(function)) + suffix if suffix else name
+        return decorate(function, own, suited.of(function))
+
+    return wrap_descriptor(target, wrap)
+
+
+def _decorate_class(cls: type, name: str | None, options: TracedOptions) -> type:
+    members = members_to_trace(cls, options.get("only"))
+    functions = [function for member in members.values() for function in functions_of(member)]
+    suited = OptionsByFunction(options, functions, default_name(cls))
+
+    def wrap(function: Any, suffix: str = "", /) -> Any:
+        own = default_name(function) if name is None else f"{name}.{function.__name__}"
+        return decorate(function, own + suffix, suited.of(function))
+
+    trace_class(cls, wrap, members)
+    return cls
+
+
+def _decorate_context_manager(
+    target: Any, parts: tuple[Callable[..., Any], Callable[..., Any]], name: str | None, options: TracedOptions
+) -> Any:
+    """Trace the generator function inside, and let contextlib make a function of it again."""
+    maker, generator_function = parts
+    inner = decorate(generator_function, name or default_name(target), {"active_across_yield": True, **options})
+    made = maker(inner)
+    for key, value in vars(target).items():
+        if key != "__wrapped__":
+            setattr(made, key, value)
+    return made
+
+
+def _why_not_callable(target: object) -> str:
+    kind = type(target).__name__
+    if isinstance(target, (Coroutine, Generator)):
+        return f"@traced decorates functions, not a {kind} object: decorate the function that made it"
+    return f"@traced decorates functions, methods and classes, not {kind}"
