@@ -15,6 +15,8 @@ reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_sta
 `_encoding` and `_agent` carry finished spans to the Agent; `config` alone reads the environment.
 """
 
+from typing import TYPE_CHECKING
+
 from . import exceptions
 from ._propagate import (
     clear_baggage,
@@ -43,7 +45,9 @@ from ._span import (
 )
 from ._traced import traced, untraced
 from ._types import Span
-from .config import Config
+
+if TYPE_CHECKING:
+    from .config import Config
 
 __all__ = [
     "Config",
@@ -77,3 +81,12 @@ __all__ = [
     "traced",
     "untraced",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load `Config`, which takes a quarter of the import and which most programs never name."""
+    if name == "Config":
+        from .config import Config  # noqa: PLC0415 - see the docstring
+
+        return Config
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
