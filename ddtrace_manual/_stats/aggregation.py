@@ -46,7 +46,7 @@ TRACE_ROOT: Final = 1
 NOT_TRACE_ROOT: Final = 2
 
 _LIBRARY_TOP_LEVEL: Final = "_top_level"  # the other tracers' name for TOP_LEVEL
-_INTERNAL: Final = "internal"  # the usual kind, already in lower case
+_INTERNAL: Final = "internal"  # never counts by itself, whatever the Agent lists
 _PARTIAL_VERSION: Final = "_dd.partial_version"
 _PEER_KINDS: Final = frozenset(("client", "producer", "consumer"))
 _OTHER_KINDS: Final = frozenset(("", "internal", "server"))
@@ -131,9 +131,7 @@ def count_as(span: DDSpan, span_kinds: frozenset[str]) -> bool | None:
     top_level = is_marked and (metrics.get(TOP_LEVEL) == 1 or metrics.get(_LIBRARY_TOP_LEVEL) == 1)
     if not (top_level or (is_marked and metrics.get(MEASURED) == 1)):
         kind = span["meta"].get(SPAN_KIND)
-        if kind is None:
-            return None
-        if kind not in span_kinds and (kind == _INTERNAL or kind.lower() not in span_kinds):
+        if kind is None or kind == _INTERNAL or (kind not in span_kinds and kind.lower() not in span_kinds):
             return None
     if metrics.get(_PARTIAL_VERSION, -1) >= 0:
         return None  # a snapshot of a span that is still open
@@ -144,7 +142,7 @@ class AggregationRules:
     """How spans are grouped; immutable. The Agent's `/info` may replace it at any time.
 
     Args:
-        span_kinds: Kinds that count by themselves (`/info.span_kinds_stats_computed`).
+        span_kinds: Kinds that count by themselves (`/info.span_kinds_stats_computed`); never `internal`.
         peer_tags: `/info.peer_tags`, in order.
         additional_tags: `DD_TRACE_STATS_ADDITIONAL_TAGS`; sorted, duplicates and all after the fourth go.
         splits_top_level: Top-level spans make groups of their own.
@@ -160,7 +158,7 @@ class AggregationRules:
         additional_tags: Iterable[str] = (),
         splits_top_level: bool = False,
     ) -> None:
-        self.span_kinds = frozenset(kind.lower() for kind in span_kinds)
+        self.span_kinds = frozenset(kind.lower() for kind in span_kinds) - {_INTERNAL}
         self._peer_tags = tuple(peer_tags)
         self._peer_keys = frozenset(self._peer_tags)
         additional = sorted(set(additional_tags))

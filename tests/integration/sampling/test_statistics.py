@@ -208,6 +208,44 @@ def test_collapsed_spans_are_reported(configure, fake_agent):
     assert "collapsed_spans:resource" in line
 
 
+ODD_SPANS = (
+    {},
+    {"measured": True},
+    {"kind": "client"},
+    {"service": "db"},
+    {"tags": {"_dd.measured": 1}},
+    {"tags": {"_dd.measured": 0}},
+    {"tags": {"_top_level": 1}},
+    {"tags": {"_dd.top_level": 1}},
+    {"tags": {"span.kind": "server"}},
+    {"tags": {"span.kind": "Consumer"}},
+    {"kind": "client", "tags": {"_dd.partial_version": 3}},
+    {"tags": {"http.status_code": 200}, "measured": True},
+    {"tags": {"service.name": "cache"}},
+    {"tags": {"manual.keep": False}, "span_type": "web"},
+)
+
+
+def test_kept_and_dropped_traces_are_counted_alike(configure, fake_agent):
+    """Whatever marks a span, a trace gives the same statistics whether it is sent or not."""
+    fake_agent.info["span_kinds_stats_computed"] = ["server", "client", "consumer", "internal"]
+    seen = []
+    for rules in (R1, R0):
+        configure(sampling_rules=rules, rate_limit=-1)
+        with dd.span("root"):
+            for number, options in enumerate(ODD_SPANS):
+                with dd.span(f"span{number}", **options):
+                    pass
+        assert dd.flush()
+        groups = [group for payload in fake_agent.stats() for bucket in payload["Stats"] for group in bucket["Stats"]]
+        timeless = ("Duration", "OkSummary", "ErrorSummary")
+        seen.append(sorted(repr({k: v for k, v in group.items() if k not in timeless}) for group in groups))
+        assert bool(fake_agent.spans()) is (rules is R1)
+        fake_agent.clear()
+    assert seen[0] == seen[1]
+    assert len(seen[0]) >= 6
+
+
 @pytest.fixture
 def configure_otlp(configure, fake_agent):
     """Configure statistics as OTLP metrics; the Agent double is the receiver too."""

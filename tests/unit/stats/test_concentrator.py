@@ -238,9 +238,9 @@ def test_threads_lose_nothing(clock, make_span):
 def test_rules_can_be_replaced(clock, make_span):
     """A changed /info takes effect with the next chunk."""
     concentrator = Concentrator(clock=clock)
-    span = make_span(meta={"span.kind": "internal"}, metrics={})
+    span = make_span(meta={"span.kind": "batch"}, metrics={})
     concentrator.add_chunk([span])
-    concentrator.rules = AggregationRules(span_kinds=["internal"])
+    concentrator.rules = AggregationRules(span_kinds=["batch"])
     concentrator.add_chunk([span])
     assert _totals(concentrator.flush(force=True))[0] == 1
 
