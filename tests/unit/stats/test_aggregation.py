@@ -41,7 +41,13 @@ def test_count_as(make_span, meta, metrics, expected):
 def test_kinds_follow_the_agent(make_span):
     """The kinds that count are the Agent's, in any case; `internal` never counts, even where it lists that."""
     rules = AggregationRules(span_kinds=["Batch", "Internal"])
-    for kind, expected in (("batch", False), ("BATCH", False), ("client", None), ("internal", None), ("Internal", None)):
+    for kind, expected in (
+        ("batch", False),
+        ("BATCH", False),
+        ("client", None),
+        ("internal", None),
+        ("Internal", None),
+    ):
         assert count_as(make_span(meta={"span.kind": kind}, metrics={}), rules.span_kinds) is expected
 
 
