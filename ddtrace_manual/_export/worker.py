@@ -44,6 +44,7 @@ _log = RateLimitedLogger(get_logger("export"))
 _THREAD_NAME = "ddtrace-manual-export"
 _FIRST_AWAITED_PAUSE_S = 0.1
 _LONGEST_AWAITED_PAUSE_S = 0.5
+_ADOPTION_STEP_S = 0.2
 _NEVER_REACHED_NS = 1_000_000_000
 _REPORT_NS = 60_000_000_000
 
@@ -221,6 +222,9 @@ class ExportWorker:
         elif thread is not threading.current_thread():
             self._ring()
             thread.join(max(timeout_s, 0))
+            if thread.is_alive():
+                left = self._counters.queued_spans
+                _log.warning("exit", "Shutdown ends after %.1f s with %d spans not delivered", timeout_s, left)
         return self._all_arrived
 
     def hand_over(self, successor: ExportWorker) -> None:
@@ -404,8 +408,9 @@ class ExportWorker:
             return
         thread = predecessor._thread
         if thread is not None and thread is not threading.current_thread():
-            deadline = self._deadline_ns
-            thread.join(None if deadline is None else max(0.0, (deadline - self._clock.monotonic_ns()) / 1e9))
+            while thread.is_alive() and not self._ends():
+                thread.join(_ADOPTION_STEP_S)
+            thread.join(max(0.0, ((self._deadline_ns or 0) - self._clock.monotonic_ns()) / 1e9))
             if thread.is_alive():
                 return
         self._predecessor = None
@@ -455,6 +460,8 @@ class ExportWorker:
 
     def _run_last_round(self) -> None:
         """Deliver what is left, as long as shutdown allows, then count the rest as lost."""
+        if self._is_in_last_round:  # a signal handler shuts down what it interrupted in starting the thread
+            return
         self._is_in_last_round = True
         arrived = False
         try:

@@ -544,7 +544,43 @@ def test_the_end_does_not_wait_for_a_predecessor_for_ever(rig, make_rig):
     successor = make_rig()
     hand_over(rig, successor)
     start_ns = successor.clock.now_ns
-    assert not successor.worker.shutdown(1.0) or successor.clock.now_ns - start_ns <= 1.1e9
+    successor.worker.shutdown(1.0)
+    assert successor.clock.now_ns - start_ns <= 1.1e9
+
+
+def test_the_successor_waits_for_the_request_under_way(rig, make_rig):
+    """A predecessor that needs a while to end is waited for in steps, so that an end of the process is noticed."""
+    rig.put(1)
+    [thread] = rig.threads
+    steps = []
+
+    def join(timeout, original=thread.join):
+        steps.append(timeout)
+        if len(steps) == 3:
+            original()
+
+    thread.join = join
+    successor = make_rig()
+    hand_over(rig, successor)
+    assert successor.worker.flush(5.0)
+    assert steps[:3] == [0.2] * 3
+    assert successor.client.delivered() == [[[1]]]
+
+
+def test_a_thread_that_hangs_at_the_end_is_reported(rig, caplog):
+    """When the thread does not end in time, shutdown says how much was not delivered."""
+    rig.put(1)
+    rig.threads[0].join = lambda timeout: None
+    assert not rig.worker.shutdown(1.0)
+    assert "with 1 spans not delivered" in caplog.text
+
+
+def test_only_one_last_round(rig):
+    """A last round that is interrupted by another one goes on alone."""
+    rig.put(1)
+    rig.worker._is_in_last_round = True
+    rig.worker._run_last_round()
+    assert rig.client.posts == []
 
 
 def test_handing_over_after_the_end_changes_nothing(rig, make_rig):
