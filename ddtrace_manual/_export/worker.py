@@ -17,13 +17,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 
 from .bell import Bell
+from .flush_requests import FlushRequest, FlushRequests
 
 if TYPE_CHECKING:
     from ddtrace_manual._agent import AgentClient
@@ -47,24 +47,6 @@ _LONGEST_AWAITED_PAUSE_S = 0.5
 _ADOPTION_STEP_S = 0.2
 _NEVER_REACHED_NS = 1_000_000_000
 _REPORT_NS = 60_000_000_000
-
-
-class _Flush:
-    """Somebody who waits in `flush`."""
-
-    __slots__ = ("arrived", "bell", "is_over", "missed")
-
-    def __init__(self, bell: Bell) -> None:
-        self.bell = bell
-        self.arrived = False
-        self.missed = False
-        """Something was lost since the call."""
-        self.is_over = False
-
-    def end(self, *, arrived: bool) -> None:
-        self.arrived = arrived and not self.missed
-        self.is_over = True
-        self.bell.ring()
 
 
 class ExportWorker:
@@ -129,7 +111,7 @@ class ExportWorker:
         self._bell: Bell | None = None
         # Left here for the worker by other threads; each is written in one step.
         self._is_early = False
-        self._flushes: deque[_Flush] = deque()
+        self._flushes = FlushRequests()
         self._deadline_ns: int | None = None
         """Set by shutdown: when to give up."""
         self._is_replaced = False
@@ -194,8 +176,8 @@ class ExportWorker:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return not self._has_work()
-        request = _Flush(self._make_bell())
-        self._flushes.append(request)
+        request = FlushRequest(self._make_bell())
+        self._flushes.add(request)
         self._ring()
         if self._is_done:  # ended meanwhile, perhaps without having seen the request
             request.end(arrived=self._all_arrived)
@@ -295,7 +277,7 @@ class ExportWorker:
 
     def _turn(self) -> None:
         """Do one round, and tell those who wait for it."""
-        flushes = self._take_flushes()
+        flushes = self._flushes.take()
         lost_before = self._lost()
         is_empty = self._guarded_round(is_awaited=bool(flushes))
         if self._lost() != lost_before:
@@ -306,28 +288,17 @@ class ExportWorker:
             for request in flushes:
                 request.end(arrived=True)
         elif flushes:
-            self._flushes.extendleft(reversed(flushes))
+            self._flushes.put_back(flushes)
             self._sleep(self._awaited_pause_s)
             self._awaited_pause_s = min(self._awaited_pause_s * 2, _LONGEST_AWAITED_PAUSE_S)
-
-    def _take_flushes(self) -> list[_Flush]:
-        """Return who waits; those who gave up are forgotten."""
-        taken = []
-        while self._flushes:
-            request = self._flushes.popleft()
-            if not request.is_over:
-                taken.append(request)
-        return taken
 
     def _wait(self) -> None:
         """Sleep until there is something to do."""
         bell = self._bell
         while bell is not None and not self._ends() and not self._is_early:
-            while self._flushes and self._flushes[0].is_over:
-                self._flushes.popleft()
             due = self._due_ns()
             now = self._clock.monotonic_ns()
-            if self._flushes or (due is not None and due <= now):
+            if self._flushes.is_awaited() or (due is not None and due <= now):
                 break
             bell.wait(None if due is None else (due - now) / 1e9)
         self._is_early = False
@@ -509,5 +480,4 @@ class ExportWorker:
     def _end(self, *, arrived: bool) -> None:
         self._all_arrived = arrived
         self._is_done = True
-        while self._flushes:
-            self._flushes.popleft().end(arrived=arrived)
+        self._flushes.end_all(arrived=arrived)

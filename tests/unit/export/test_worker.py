@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ddtrace_manual._export.flush_requests import FlushRequest
 from ddtrace_manual.exceptions import AgentConnectionError
 
 REFUSED = AgentConnectionError("refused")
@@ -448,10 +449,8 @@ def test_shutdown_interrupts_retries(rig):
 def test_those_who_wait_are_told_at_the_end(rig):
     """A flush that waits when the process ends gets the result of the end."""
     rig.put(1)
-    from ddtrace_manual._export.worker import _Flush
-
-    requests = [_Flush(rig.worker._make_bell()) for _ in range(2)]
-    rig.worker._flushes.extend(requests)
+    requests = [FlushRequest(rig.worker._make_bell()) for _ in range(2)]
+    rig.worker._flushes.put_back(requests)
     assert rig.worker.shutdown(5.0)
     assert [request.arrived for request in requests] == [True, True]
 
