@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["check_agent"]
 
 _CLOCK_TOLERANCE_S: Final = 10.0
+_NO_ENDPOINT: Final = frozenset({HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 _SHOWN_ANSWER: Final = 120
 _ORIGINS: Final = {
     "default": "the default: no setting names another",
@@ -224,7 +225,7 @@ def _check_trace(
 def _not_taken(result: SendResult, answer: Response | None) -> Finding:
     said = f": {_quoted(answer.body)}" if answer is not None and answer.body else ""
     what = f"A test trace was not taken: {_status(result.status) if result.status else result.error}{said}"
-    if result.outcome == "unsupported":
+    if result.outcome == "unsupported" or result.status in _NO_ENDPOINT:
         return problem(
             what,
             "There is no endpoint for traces: another server than the Agent, or an Agent with"

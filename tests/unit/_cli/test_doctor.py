@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -83,7 +84,9 @@ def test_an_agent_with_limits_is_described(agent):
     [
         ({"status": 400, "body": b"bad\x1b[31m\npayload"}, "400 Bad Request: 'bad�[31m payload'"),
         ({"status": 404}, "404 Not Found"),
+        ({"status": 405}, "no endpoint for traces"),
         ({"status": 413}, "413"),
+        ({"status": 501}, "no endpoint for traces"),
         ({"status": 429}, "429 Too Many Requests"),
         ({"status": 503, "body": b""}, "503 Service Unavailable → The Agent, or a proxy"),
         ({"status": 599}, "599"),
@@ -202,13 +205,12 @@ def test_clock(website, date, level, what):
 
 
 @pytest.fixture
-def short_path(tmp_path_factory):
-    """A folder whose name leaves room for a socket's, and which everybody may enter."""
-    folder = tmp_path_factory.mktemp("s")
-    for each in (folder, *folder.parents):
-        if each.owner() == folder.owner() and each.name.startswith(("pytest", "s", "popen")):
-            each.chmod(each.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
-    return folder
+def short_path():
+    """A folder whose name leaves room for a socket's, and which everybody may enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.mark.parametrize(
