@@ -240,6 +240,8 @@ def _build(config: Config) -> TracerProvider:
         decide=_decide,
         renew=_renew_unannounced,
     )
+    if former is not None and former.config.trace_agent_url == config.trace_agent_url:
+        parts.rates.table = former.rates.table  # the same Agent: its next answer replaces them
     ids = IdSource(trace_id_128_bit=config.trace_128_bit_traceid_generation_enabled)
     if _setup.provider is None:
         _setup.provider = TracerProvider(shutdown_on_exit=False, resource=resource, enabled=False)

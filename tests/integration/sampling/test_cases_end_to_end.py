@@ -258,6 +258,20 @@ def test_agent_rates(configure, delivered, fake_agent):
     assert outcome(found["elsewhere"]) == (1, "-0", {})
 
 
+def test_agent_rates_outlive_a_new_configuration(configure, delivered, fake_agent):
+    """Configured again for the same Agent, the first trace follows its rates already; another Agent's begin empty."""
+    fake_agent.rates = {"service:webserver,env:prod": 0.0}
+    configure(**NO_STATS)
+    run_trace()
+    delivered()
+    configure(version="2", **NO_STATS)
+    run_trace()
+    assert outcome(delivered()["web.request"]) == (0, "-1", {"_dd.agent_psr": 0})
+    configure(agent_url=f"http://localhost:{fake_agent.port}", **NO_STATS)
+    run_trace()
+    assert outcome(delivered()["web.request"])[1] == "-0"
+
+
 def test_odd_agent_rates(configure, delivered, fake_agent):
     """Rates that are no numbers are skipped, others clamped; a body that makes no sense changes nothing."""
     fake_agent.rates = {"service:webserver,env:prod": "often", "service:a,env:prod": None, "service:b,env:prod": -3}
