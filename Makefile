@@ -44,13 +44,13 @@ test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of thi
 	@$(call need-python)
 	$(PYTHON) scripts/test_all.py -q -n $(JOBS) -m "not slow" $(ARGS)
 
-cov: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## all tests, with the branch coverage gate
+cov: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp .venv-bench-ddtrace/.stamp  ## all tests, with the branch coverage gate
 	rm -f .coverage .coverage.*
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest -n $(JOBS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## only the tests with the real test agent and child processes
+integration: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp .venv-bench-ddtrace/.stamp  ## only the tests with the real test agent, ddtrace and child processes
 	$(BIN)/pytest -n $(JOBS) -m integration $(ARGS)
 
 examples: .venv/.stamp  ## run the small examples
