@@ -40,6 +40,8 @@ def agent_environment():
     import test_agent as owner
 
     if not owner.environment.python_of(owner.ENVIRONMENT).exists():
+        if os.environ.get("CI"):
+            pytest.fail("the test agent is not installed: run `make .venv-agent/.stamp`")
         pytest.skip("the test agent is not installed: run `make .venv-agent/.stamp`")
     return owner
 
