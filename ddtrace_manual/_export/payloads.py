@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from ddtrace_manual._encoding import V04Encoder, V05Encoder, decode_v05, decode_v1
 from ddtrace_manual._log import RateLimitedLogger, get_logger
@@ -32,13 +32,10 @@ _DECODERS: dict[str, Callable[[bytes], list[list[DDSpan]]]] = {"v0.5": decode_v0
 class PayloadEncoder(Protocol):
     """Encodes whole payloads."""
 
+    version: ClassVar[str]
+    """Format and endpoint, for example `v0.5`."""
     skipped_spans: int
     """Spans left out so far because they could not be encoded."""
-
-    @property
-    def version(self) -> str:
-        """Format and endpoint, for example `v0.5`."""
-        ...
 
     def encode(self, chunks: Sequence[Sequence[DDSpan]]) -> bytes:
         """Return the payload of these chunks."""

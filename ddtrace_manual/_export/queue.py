@@ -103,26 +103,24 @@ class ChunkQueue:
         """
         if self._pid != getpid() and self._renew is not None and (own := self._renew()) is not self:
             return own.put(segment, spans, partial=partial)
-        size = estimate_bytes(segment, spans)
         with self._lock:
-            successor = self._successor
-            if successor is None:
-                used = self._accepted_bytes - self._released_bytes
-                if self.is_closed or (used and used + size > self.max_bytes):
-                    self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=len(spans))
-                    return False
-                self._accepted_bytes += size
-                self._counters.accepted_spans += len(spans)
-                self._counters.accepted_chunks += 1
-                is_first = not self._waiting
-                self._waiting.append(Chunk(segment, spans, partial, size))
-                # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
-                waited_from = max(self._woken_at_bytes, self._taken_bytes)
-                is_early = self._accepted_bytes - waited_from >= self._wake_bytes
-                if is_early:
-                    self._woken_at_bytes = self._accepted_bytes
-        if successor is not None:
-            return successor.put(segment, spans, partial=partial)
+            if (successor := self._successor) is not None:
+                return successor.put(segment, spans, partial=partial)
+            size = estimate_bytes(segment, spans)
+            used = self._accepted_bytes - self._released_bytes
+            if self.is_closed or (used and used + size > self.max_bytes):
+                self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=len(spans))
+                return False
+            self._accepted_bytes += size
+            self._counters.accepted_spans += len(spans)
+            self._counters.accepted_chunks += 1
+            is_first = not self._waiting
+            self._waiting.append(Chunk(segment, spans, partial, size))
+            # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
+            waited_from = max(self._woken_at_bytes, self._taken_bytes)
+            is_early = self._accepted_bytes - waited_from >= self._wake_bytes
+            if is_early:
+                self._woken_at_bytes = self._accepted_bytes
         if is_first or is_early:
             self._wake(is_early)
         return True
