@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import TracerProvider as StockProvider
 
 import ddtrace_manual as dd
 from ddtrace_manual import _setup
-from ddtrace_manual._cli import process_checks
+from ddtrace_manual._cli import connection, process_checks
+from ddtrace_manual._cli.connection import explain_no_answer
 from ddtrace_manual._cli.doctor import examine, import_application
 from ddtrace_manual._cli.findings import summary, traces_can_arrive
 from ddtrace_manual.config import Config
@@ -245,6 +246,30 @@ def test_a_socket_that_is_none(short_path, kind, what):
         open_socket.close()
     assert what in said(found, "problem")
     assert not traces_can_arrive(found)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "what", "advice"),
+    [("", "the socket has user", "0722"), ("/tmp", "the directory /tmp has user", "enter that directory")],
+)
+def test_what_stands_in_the_way_of_a_user(short_path, monkeypatch, blocked, what, advice):
+    """The outermost directory that may not be entered is named, else the socket."""
+    path = short_path / "a.sock"
+    path.write_text("")
+    monkeypatch.setattr(os, "access", lambda directory, _: str(directory) != blocked)
+    finding = explain_no_answer(PermissionError(13, "no"), f"unix://{path}", 1.0)
+    assert what in finding.what
+    assert advice in finding.advice
+    gone = explain_no_answer(PermissionError(13, "no"), f"unix://{path}.gone", 1.0)
+    assert gone.what.endswith(f"this process is user {os.geteuid()}, group {os.getegid()}") or blocked
+
+
+@pytest.mark.parametrize("cgroup", ["", "0" * 64])
+def test_a_container_is_known_by_its_cgroup(monkeypatch, cgroup):
+    """What says that this is a container is what the Agent is told."""
+    monkeypatch.setattr(connection, "find_entity", lambda: SimpleNamespace(container_id=cgroup))
+    monkeypatch.setattr(connection.Path, "exists", lambda _: False)
+    assert connection._is_in_container() is bool(cgroup)
 
 
 # Root may do everything: the check runs as a user who may not. What it needs is imported before it stops being root,

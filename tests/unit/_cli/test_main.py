@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -17,12 +18,14 @@ from ddtrace_manual.config import SETTINGS
 
 REPORT = [ok("fine"), note("[bold]odd[/bold]"), warning("strange", "look at it"), problem("broken", "repair it " * 30)]
 
+COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+
 
 def run(*arguments, **environ):
     """Run the command as a process of its own."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "ddtrace_manual", *arguments],
-        env={"PATH": "", **environ},
+        env={"PATH": "", **COVERAGE, **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -135,6 +138,18 @@ def test_doctor_says_by_its_status_whether_traces_can_arrive(agent):
     document = json.loads(bad.stdout)
     assert document["traces_can_arrive"] is False
     assert {"level", "what", "advice"} == set(document["findings"][0])
+
+
+def test_doctor_in_both_forms(monkeypatch, capsys, agent, tmp_path):
+    """Text for people, JSON for programs, with and without an application."""
+    monkeypatch.setenv("DD_TRACE_AGENT_URL", agent.url)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "application_of_this_test.py").write_text("")
+    assert main(["doctor", "--plain"]) == 0
+    assert "Traces can arrive" in capsys.readouterr().out
+    main(["doctor", "--json", "--import", "application_of_this_test"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert findings[0] == {"level": "ok", "what": "Imported application_of_this_test", "advice": ""}
 
 
 def test_doctor_imports_the_application(agent, tmp_path):

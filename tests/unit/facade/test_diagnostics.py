@@ -240,6 +240,50 @@ def test_what_was_switched_on_and_does_not_exist_is_said(setup, caplog, monkeypa
     assert any("without effect here: " in text and "DD_API_KEY" in text for text in caplog.messages)
 
 
+def test_a_quiet_logger_does_not_keep_the_line_from_our_file(setup, monkeypatch, tmp_path):
+    """Where the level of the loggers lets nothing through, the handlers the user asked for get the line."""
+    monkeypatch.setenv("DD_TRACE_LOG_FILE", str(tmp_path / "a.log"))
+    dd.configure(log_level="critical", agent_url=NOBODY)
+    assert CONFIGURATION in (tmp_path / "a.log").read_text("utf-8")
+
+
+def test_broken_handlers_do_not_break_configure(setup):
+    """A handler of the application that raises is none of our business."""
+
+    def fail(record):
+        raise OSError("disk full")
+
+    logger = logging.getLogger("ddtrace_manual.startup")
+    handler = logging.Handler()
+    handler.emit = fail
+    logger.addHandler(handler)
+    try:
+        assert dd.configure(agent_url=NOBODY)
+        assert finished(setup)
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("broken", ["prepare_thread", "client"])
+def test_a_check_that_cannot_be_made_says_nothing(setup, caplog, monkeypatch, broken):
+    """Whatever fails on the thread of the check stays there, and `shutdown()` does not wait for it."""
+    start = threading.Thread.start
+
+    def fail(*_, **__):
+        raise ValueError("no import any more")
+
+    def prepare(thread):
+        if thread.name == "ddtrace-manual-startup":
+            parts = setup._setup.parts
+            monkeypatch.setattr(parts, broken, fail if broken == "prepare_thread" else None)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", prepare)
+    dd.configure(agent_url=NOBODY)
+    assert finished(setup)
+    assert len(lines(caplog, UNREACHABLE)) == (broken == "prepare_thread")
+
+
 PROGRAM = """
 import ddtrace_manual as dd
 from ddtrace_manual import _setup
