@@ -357,10 +357,8 @@ class Span(SpanRecord, _types.Span, SDKSpan):
         """
         segment = self.segment
         engine = segment.engine
-        if end_time.__class__ is not int:
-            end_time = None if end_time is None else nanoseconds(end_time)
-            if end_time is None:
-                end_time = engine.monotonic_ns() + segment.clock_offset_ns
+        if end_time is None or (end_time.__class__ is not int and (end_time := nanoseconds(end_time)) is None):
+            end_time = engine.monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
             return
@@ -562,7 +560,7 @@ class Span(SpanRecord, _types.Span, SDKSpan):
 
         Threads may do so at once: each step is atomic, and a list is never replaced.
         """
-        records: list[EventRecord | LinkRecord] = self.__dict__.setdefault(name, [])
+        records: list[EventRecord | LinkRecord] = vars(self).setdefault(name, [])
         records.append(record)
         if limit is None or len(records) <= limit:
             return 0

@@ -64,15 +64,15 @@ def _clean_container(value: Collection[object], max_length: int | None, depth: i
 
 def clean_key(key: object) -> str | None:
     """Return an attribute key as text, or `None` when it is to be dropped."""
-    cls = type(key)
-    if cls is str:
-        return str(key) or None
     if isinstance(key, str):
         return str.__str__(key) or None
     # Like the SDK: what is falsy, and what has only the text that every object has, names nothing.
-    if not key or (cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__):
+    cls = type(key)
+    try:
+        is_nameless = not key or (cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__)
+    except Exception:  # noqa: BLE001 - an object of the application may refuse to be true or false
         return None
-    return safe_str(key)
+    return None if is_nameless else safe_str(key)
 
 
 def items_of(attributes: object) -> Iterable[tuple[object, object]]:

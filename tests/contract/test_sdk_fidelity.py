@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as StockProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -24,6 +25,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from ddtrace_manual._tracing import TracerProvider as OwnProvider
+
+# Older SDKs drop keys and values that later ones and we keep.
+KEEPS_ALL = dict(BoundedAttributes(attributes={1: {"a": (b"x", None)}})) == {"1": {"a": (b"x", None)}}
+needs_newer_sdk = pytest.mark.skipif(not KEEPS_ALL, reason="this SDK drops values of some types")
 
 LIMITS = [
     {},
@@ -231,6 +236,7 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
+@needs_newer_sdk
 @settings(max_examples=300)
 @given(program=programs, limits=st.sampled_from(LIMITS))
 def test_processors_see_the_same(program, limits):
@@ -242,6 +248,7 @@ def test_processors_see_the_same(program, limits):
     assert run(own, program) == run(stock, program)
 
 
+@needs_newer_sdk
 @settings(max_examples=300)
 @given(program=programs, sampler=st.sampled_from(sorted(SAMPLERS)), parent=st.none() | contexts)
 def test_samplers_and_remote_parents_act_the_same(program, sampler, parent):
@@ -428,7 +435,7 @@ def shut_down(tracer, provider):
         odd_parents,
         odd_links,
         odd_statuses,
-        odd_names_and_keys,
+        pytest.param(odd_names_and_keys, marks=needs_newer_sdk),
         shut_down,
     ],
 )

@@ -7,7 +7,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY
+from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._model import LinkRecord, RemoteContext
 
 REMOTE = SpanContext(7 << 64 | 5, 9, True, TraceFlags(1))
@@ -244,3 +244,73 @@ def test_without_exporter():
         pass
     assert provider.force_flush()
     assert provider.created_spans() == 1
+
+
+def test_activations_that_end_out_of_order(tracer):
+    """A context whose activation has ended leads to the one outside of it, not to its ended span."""
+    before = get_current()
+    outer = tracer.start_span("outer")
+    outer_context = activate(outer, before)
+    inner_context = activate(tracer.start_span("inner"), outer_context)
+    restore(outer_context, before)
+    outer.end()
+    assert tracer.start_span("x", outer_context).parent is None
+    restore(inner_context, outer_context)
+    assert get_current() is before
+
+
+def test_service_of_the_parent(provider):
+    """A span of the facade takes over the service of its local parent, and how it was set; others do not."""
+    engine = provider.engine
+    parent = engine.start("parent", {}, operation_name="parent")
+    parent.service = "other"
+    context = {SPAN_KEY: parent}
+    child = engine.start("child", context, operation_name="child")
+    grandchild = engine.start("own", {SPAN_KEY: child}, operation_name="own", values={"service.name": "own"})
+    assert (child.service, child.get_tag("_dd.svc_src"), grandchild.service) == ("other", "m", "own")
+    assert engine.start("otel", context).service is None
+    parent = engine.start("parent", {}, values={"service.name": "attribute"})
+    assert engine.start("child", {SPAN_KEY: parent}, operation_name="child").get_tag("_dd.svc_src") is None
+
+
+def test_an_exception_is_told_in_full_once(provider):
+    """The innermost span has the stack; its ancestors have type and message."""
+    engine, error = provider.engine, ValueError("boom")
+    outer = engine.start("outer", {}, operation_name="outer")
+    inner = engine.start("inner", {SPAN_KEY: outer}, operation_name="inner")
+    inner.leave_with(error)
+    outer.leave_with(error)
+    assert [event.attributes["exception.escaped"] for event in inner.events] == ["True"]
+    assert outer.events == ()
+    assert (outer.get_tag("error.type"), outer.get_tag("error.message")) == ("ValueError", "boom")
+    assert inner.status.description == outer.status.description == "boom"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "priority"),
+    [
+        ({"manual.keep": True}, 2),
+        ({"manual.drop": None}, -1),
+        ({"manual.drop": "false"}, 1),
+        ({"manual.drop": 0}, 1),
+    ],
+)
+def test_directives_at_the_start(tracer, attribute, priority):
+    """`manual.keep` and `manual.drop` among the first attributes act, and are not stored."""
+    span = tracer.start_span("x", attributes={"a": 1, **attribute})
+    span.get_span_context()
+    assert span.segment.priority == priority
+    assert dict(span.attributes) == {"a": 1}
+
+
+def test_asking_a_sampler_that_is_gone(provider):
+    """A sampler that was taken away between two looks means: record."""
+    answer = provider.engine.sample(Context(), "x", None, {"a": 1}, None)
+    assert (answer.dropped, answer.attributes) == (None, {"a": 1})
+
+
+def test_another_thread_made_room(tracer):
+    """When another thread has emptied the attributes meanwhile, there is nothing to drop and nothing to count."""
+    span = tracer.start_span("x")
+    span._drop_oldest()
+    assert span.dropped_attributes == 0

@@ -221,8 +221,43 @@ def test_end(make_provider, told):
     span.end()
     assert not provider.get_tracer("x").start_span("later").is_recording()
     provider.add_span_processor(told())
-    provider._update_resource(Resource({"a": 1}))
     assert provider.created_spans() == 1
+
+
+@pytest.mark.skipif(not hasattr(SDKProvider, "_update_resource"), reason="this SDK does not change resources")
+def test_resource_that_changes(provider, tracer):
+    """When the SDK changes the resource after a fork, spans show the new one."""
+    provider._update_resource(Resource({"a": 1}))
+    assert tracer.start_span("x")._resource.attributes["a"] == 1
+    provider.shutdown()
+    provider._update_resource(Resource({"a": 2}))
+    assert provider.resource.attributes["a"] == 2
+
+
+def test_what_a_fork_does(make_provider):
+    """The child's half of a fork: another engine and other ids; spans of the old engine end without effect."""
+    exported = []
+    provider = make_provider()
+    provider.reconfigure(
+        **pipeline(
+            on_fork=lambda: EngineHooks(
+                export=lambda _, spans, *, partial: exported.extend(each.name for each in spans)
+            )
+        )
+    )
+    tracer = provider.get_tracer("x")
+    with tracer.start_as_current_span("parent") as parent:
+        provider._decide_before_fork()
+        assert parent.segment.decided
+        provider._renew_after_fork()
+        child = tracer.start_span("child")
+        assert (child.trace_id, child.parent.span_id, child.is_local_root) == (parent.trace_id, parent.span_id, True)
+        child.end()
+    assert exported == ["child"]
+    provider._decide_before_fork()
+    provider.shutdown()
+    provider._renew_after_fork()
+    assert not provider.is_running
 
 
 def test_exit_hook(monkeypatch):
