@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ddtrace_manual._encoding import V04Encoder, V05Encoder, decode_v05, decode_v1
 from ddtrace_manual._log import RateLimitedLogger, get_logger
@@ -32,8 +32,6 @@ _DECODERS: dict[str, Callable[[bytes], list[list[DDSpan]]]] = {"v0.5": decode_v0
 class PayloadEncoder(Protocol):
     """Encodes whole payloads."""
 
-    version: ClassVar[str]
-    """Format and endpoint, for example `v0.5`."""
     skipped_spans: int
     """Spans left out so far because they could not be encoded."""
 
@@ -79,6 +77,7 @@ class ChunkPacker:
         self._counters = counters
         self._v04 = V04Encoder()
         self._encoder: PayloadEncoder | None = None
+        self._version = ""  # of the encoder: format and endpoint, for example `v0.5`
         self._refused: set[str] = set()
         self._gathered: list[Sequence[DDSpan]] = []
         self._gathered_bytes = 0
@@ -96,7 +95,8 @@ class ChunkPacker:
         self._v04.native_events = native_events
         if version in self._refused or version not in _DECODERS:
             self._encoder = None
-        elif self._encoder is None or self._encoder.version != version:
+        elif self._encoder is None or self._version != version:
+            self._version = version
             self._encoder = v1_encoder() if version == "v1.0" and v1_encoder is not None else V05Encoder()
 
     def give_up(self, version: str) -> None:
@@ -166,7 +166,7 @@ class ChunkPacker:
             self._release(charged_bytes)
             return ()
         self._release(charged_bytes - len(body))
-        return [Parcel(body, encoder.version, len(chunks), span_count - skipped, counted)]
+        return [Parcel(body, self._version, len(chunks), span_count - skipped, counted)]
 
     def _pack_v04(
         self, chunks: Sequence[Sequence[DDSpan | bytes]], charged_bytes: int, *, counted: bool
