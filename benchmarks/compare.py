@@ -49,7 +49,7 @@ class Workload:
         mode: See worker.py.
         function: Name in the adapters.
         spans_each: Spans (or operations) of one iteration.
-        batch: Iterations between two flushes. Below 2,048 spans: more would overflow OpenTelemetry's queue.
+        batch: Iterations between two flushes: about 10,000 spans, what a busy process makes between two sends.
         goals: Metric → goal.
         environ: Further settings for every library.
         delivers: Whether the spans must all reach the sink.
@@ -59,7 +59,7 @@ class Workload:
     mode: str = "cpu"
     function: str = "ten_span"
     spans_each: int = 10
-    batch: int = 190
+    batch: int = 1000
     goals: dict[str, Goal] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     delivers: bool = True
@@ -92,14 +92,14 @@ WORKLOADS = {
         "decorated no-op function, inside a span",
         function="traced_nested",
         spans_each=100,
-        batch=19,
+        batch=100,
         goals={"app_us": (0.30, None)},
     ),
     "traced-root": Workload(
         "decorated no-op function, each call a trace",
         function="traced_root",
         spans_each=1,
-        batch=1900,
+        batch=10_000,
         goals={"app_us": (0.30, None)},
     ),
     "event-exception": Workload(
@@ -111,7 +111,7 @@ WORKLOADS = {
     "extract": Workload(
         "extract headers", function="extract", spans_each=1, batch=2000, goals={"app_us": (0.60, None)}, delivers=False
     ),
-    "asyncio": Workload("32 asyncio tasks, a span each", function="asyncio_tasks", spans_each=33, batch=57),
+    "asyncio": Workload("32 asyncio tasks, a span each", function="asyncio_tasks", spans_each=33, batch=300),
     "import": Workload("import", mode="import", goals={"cpu_ms": (0.60, None)}, delivers=False),
     "start": Workload("import, set-up and first trace", mode="start", delivers=False),
     "memory": Workload(
@@ -214,6 +214,7 @@ def environment(url: str, workload: Workload) -> dict[str, str]:
         "DD_TRACE_STARTUP_LOGS": "false",
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "16384",  # its default, 2,048, would drop most of a batch
         "PYTHONHASHSEED": "0",
         **workload.environ,
     }
