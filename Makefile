@@ -37,7 +37,7 @@ typecheck: .venv/.stamp  ## mypy --strict and pyright
 imports: .venv/.stamp  ## check that imports only point down
 	$(BIN)/lint-imports
 
-test: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp  ## run all tests but the slow ones
+test: .venv/.stamp .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp  ## run all tests but the slow ones
 	$(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of this machine

@@ -12,7 +12,8 @@ from ddtrace_manual._model import LinkRecord, RemoteContext
 
 from . import _probability
 from ._settings import DATADOG, TRACECONTEXT, PropagationSettings
-from ._tracecontext import TRACESTATE, format_tracestate
+from ._tracecontext import TRACESTATE
+from ._tracestate import MAX_DD_LENGTH, format_list, parse_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,9 +63,18 @@ def _link(remote: RemoteContext, reason: str, headers: Mapping[str, str]) -> Lin
         remote.trace_id,
         remote.span_id,
         {"reason": reason, "context_headers": remote.style},
-        format_tracestate(remote, remote.trace_id, remote.span_id) if sent else "",
+        _as_received(sent) if sent else "",
         1 if remote.priority is not None and remote.priority > 0 else 0,
     )
+
+
+def _as_received(tracestate: str) -> str:
+    """Return the list of the linked span: what its sender said, not what was concluded from it."""
+    listed = parse_list(tracestate)
+    if listed is None:
+        return ""
+    dd = listed.dd or ""
+    return format_list(dd if len(dd) <= MAX_DD_LENGTH else "", listed.ot, listed.members)
 
 
 def restart(primary: RemoteContext, headers: Mapping[str, str]) -> RemoteContext:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import PropagationState
 
-__all__ = ["DatadogMember", "MemberList", "format_dd", "format_list", "parse_dd", "parse_list"]
+__all__ = ["MAX_DD_LENGTH", "DatadogMember", "MemberList", "format_dd", "format_list", "parse_dd", "parse_list"]
 
 Members = tuple[tuple[str, str], ...]
 
@@ -30,7 +30,7 @@ _OT: Final = "ot"
 _MAX_MEMBERS = 32
 _MAX_OTHERS_LENGTH = 512
 _LONG_MEMBER = 128
-_MAX_DD_LENGTH = 256
+MAX_DD_LENGTH: Final = 256
 _OBSOLETE = "_dd.p.upstream_services"
 _BY_IMPORTANCE = ("s:", "p:", "o:", "t.dm:", "t.usr.id:")
 _NOT_LISTED = (_tags.DECISION_MAKER, _tags.TRACE_ID_HIGH)
@@ -202,7 +202,7 @@ def format_dd(state: PropagationState, tags: Mapping[str, str] | None, last_span
                     short = len(key) + len(value) < _SHORT
                     items.append(_usual_tag(key, value) if short else _format_tag(key, value))
     text = ";".join(items)
-    return text if len(text) <= _MAX_DD_LENGTH else _fit(items)
+    return text if len(text) <= MAX_DD_LENGTH else _fit(items)
 
 
 def _format_tag(key: str, value: str) -> str:
@@ -224,7 +224,7 @@ def _fit(items: list[str]) -> str:
     length = -1
     for index in sorted(range(len(items)), key=lambda position: _rank(items[position])):
         size = 1 + len(items[index])
-        if length + size <= _MAX_DD_LENGTH:
+        if length + size <= MAX_DD_LENGTH:
             chosen.add(index)
             length += size
     return ";".join(items[index] for index in sorted(chosen))
