@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
-from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, skip_closed
+from ddtrace_manual._context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
 from ddtrace_manual._ids import IdSource
 from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord, SpanRecord
 from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
@@ -211,15 +211,22 @@ class Engine:
             span.parent_id = parent.span_id
             span.segment = segment
             span.values = {} if values is None else values
+        elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
+            # The usual root: a trace of its own (bench: traced-root).
+            segment = Segment(self, trace_id or self.new_trace_id())
+            span = segment.local_root = _new(span_class)
+            span.segment = segment
+            span.values = {} if values is None else values
+            span.is_local_root = True
         else:
             span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
+            parent = span.local_parent
         span.otel_name = name
         if scope is not None:
             span.scope = scope
         if operation_name is not None:
             span.operation_name = operation_name
-            parent = span.local_parent
             if parent is not None and SERVICE_NAME in parent.values and SERVICE_NAME not in span.values:
                 span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
