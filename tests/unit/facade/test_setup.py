@@ -52,11 +52,7 @@ def agent():
         url=f"http://127.0.0.1:{server.server_port}",
         received=received,
         spans=lambda: [
-            span
-            for path, _, body in received
-            if path == "/v0.4/traces"
-            for chunk in decode_v04(body)
-            for span in chunk
+            span for path, _, body in received if path == "/v0.4/traces" for chunk in decode_v04(body) for span in chunk
         ],
     )
     server.shutdown()
