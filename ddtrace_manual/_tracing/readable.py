@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import EventRecord, LinkRecord
 
-    from .span import Span
+    from .otel_view import OtelView
 
 __all__ = [
     "FACADE_SCOPE",
@@ -87,7 +87,7 @@ class ResourceName(str, Resource):
     __repr__ = str.__repr__
 
 
-def visible_attributes(span: Span) -> dict[str, Any]:  # Any: values of every type
+def visible_attributes(span: OtelView) -> dict[str, Any]:  # Any: values of every type
     """Return the attributes; a span of the facade shows its operation name among them."""
     values = span.values
     if span.operation_name is None or _tags.OPERATION_NAME in values:
@@ -101,7 +101,7 @@ def context_of(span: object) -> SpanContext | None:
     return context if isinstance(context, SpanContext) and context.is_valid else None
 
 
-def parent_context(span: Span) -> SpanContext | None:
+def parent_context(span: OtelView) -> SpanContext | None:
     """Return the parent's span context, rebuilt from ids where the parent is remote or gone."""
     if not span.parent_id:
         return None
@@ -136,7 +136,7 @@ def info_of(scope: InstrumentationScope) -> InstrumentationInfo:
     return info
 
 
-def snapshot(span: Span) -> ReadableSpan:
+def snapshot(span: OtelView) -> ReadableSpan:
     """Return the span as the SDK hands it to processors and exporters."""
     events: BoundedList[Event] = BoundedList(span.max_events)
     events.extend(span.events)
