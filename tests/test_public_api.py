@@ -36,8 +36,8 @@ def test_every_public_name_exists_and_is_documented():
         assert getattr(ddtrace_manual, name).__doc__, name
 
 
-def test_all_is_sorted_in_every_package():
-    """Each `__all__` is sorted, names are unique, and each exists."""
+def test_names_of_every_package_exist():
+    """Names of each package are unique and exist; that they are sorted is checked by the linter."""
     packages = [ddtrace_manual.__name__]
     packages += [
         found.name for found in pkgutil.iter_modules(ddtrace_manual.__path__, "ddtrace_manual.") if found.ispkg
