@@ -111,6 +111,8 @@ WORKLOADS = {
     "extract": Workload(
         "extract headers", function="extract", spans_each=1, batch=2000, goals={"app_us": (0.60, None)}, delivers=False
     ),
+    "wsgi": Workload("WSGI request through the middleware", function="wsgi_request", spans_each=1, batch=1900),
+    "asgi": Workload("ASGI request through the middleware", function="asgi_request", spans_each=1, batch=1900),
     "asyncio": Workload("32 asyncio tasks, a span each", function="asyncio_tasks", spans_each=33, batch=300),
     "import": Workload("import", mode="import", goals={"cpu_ms": (0.60, None)}, delivers=False),
     "start": Workload("import, set-up and first trace", mode="start", delivers=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from ddtrace.propagation.http import HTTPPropagator
 from ddtrace.trace import tracer
@@ -114,3 +115,89 @@ async def _gather(count: int) -> None:
 def asyncio_tasks(count: int) -> None:
     """32 tasks at a time, a span in each, below one span."""
     asyncio.run(_gather(count))
+
+
+def _environ() -> dict[str, Any]:
+    """Return the environment of a request, as a WSGI server makes it."""
+    headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HEADERS.items()}
+    return {
+        **headers,
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/orders",
+        "QUERY_STRING": "page=2",
+        "SERVER_NAME": "shop.example",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_USER_AGENT": "bench/1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "wsgi.url_scheme": "http",
+    }
+
+
+def _scope() -> dict[str, Any]:
+    """Return the scope of a request, as an ASGI server makes it."""
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/orders",
+        "raw_path": b"/orders",
+        "query_string": b"page=2",
+        "root_path": "",
+        "headers": [*headers, (b"user-agent", b"bench/1")],
+        "client": ("192.0.2.1", 40000),
+        "server": ("127.0.0.1", 80),
+    }
+
+
+def _wsgi_app(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+async def _asgi_app(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def _start_response(_status: str, _headers: Any, _exc_info: Any = None) -> None:
+    pass
+
+
+async def _receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(_message: Any) -> None:
+    pass
+
+
+def wsgi_request(count: int) -> None:
+    """Requests to a WSGI application that does nothing, in the caller's trace."""
+    from ddtrace.contrib.wsgi import DDWSGIMiddleware
+
+    app = DDWSGIMiddleware(_wsgi_app)
+    environ = _environ()
+    for _ in range(count):
+        body = app(environ.copy(), _start_response)
+        for _part in body:
+            pass
+        if hasattr(body, "close"):
+            body.close()
+
+
+async def _serve(app: Any, count: int) -> None:
+    scope = _scope()
+    for _ in range(count):
+        await app(scope.copy(), _receive, _send)
+
+
+def asgi_request(count: int) -> None:
+    """Requests to an ASGI application that does nothing, in the caller's trace."""
+    from ddtrace.contrib.asgi import TraceMiddleware
+
+    asyncio.run(_serve(TraceMiddleware(_asgi_app), count))
