@@ -399,9 +399,10 @@ class Engine:
             segment.is_handing_over = True
             spans = finished[:count]
             del finished[:count]
-            segment.sent_spans += count
+            segment.sent_spans += len(spans)
             segment.is_handing_over = False
-        self.export(segment, spans, partial=is_partial)
+        if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
+            self.export(segment, spans, partial=is_partial)
         if finished and not segment.open:
             self.flush_segment(segment)
 
