@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         wrap,
         wrap_for_process,
     )
+    from ._grpc import GrpcClientInterceptor, GrpcServerInterceptor
     from ._httpx import AsyncTracedHttpxTransport, TracedHttpxTransport
     from ._logging import (
         BraceFormatter,
@@ -45,6 +46,8 @@ __all__ = [
     "ContextProcessPoolExecutor",
     "ContextThread",
     "ContextThreadPoolExecutor",
+    "GrpcClientInterceptor",
+    "GrpcServerInterceptor",
     "LogFilter",
     "TracedHttpxTransport",
     "TracedRequestsAdapter",
@@ -81,6 +84,10 @@ _MODULES = {
         "run_in_executor",
         "wrap",
         "wrap_for_process",
+    ),
+    "._grpc": (
+        "GrpcClientInterceptor",
+        "GrpcServerInterceptor",
     ),
     "._httpx": (
         "AsyncTracedHttpxTransport",
