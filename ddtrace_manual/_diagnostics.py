@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ._log import get_logger
+from ._log import UNREACHABLE, get_logger
 from ._log_setup import handle_directly
 from ._version import __version__
 from .config import SETTINGS, without_user_info
@@ -154,6 +154,7 @@ class StartupCheck:
 
     def __init__(self, config: Config, parts: Parts) -> None:
         self._parts = parts
+        self._agent_log = parts.agent_log
         self._address = parts.agent_address
         self._timeout_s = config.trace_agent_timeout_seconds
         self._pid = os.getpid()
@@ -192,6 +193,7 @@ class StartupCheck:
             if exc.status or self._is_cancelled:  # an answer that broke off is an answer
                 return
             _emit(logging.WARNING, _UNREACHABLE, self._address)
+            self._agent_log.note(UNREACHABLE)
             _log.debug("The start-up check failed: %s", exc)
         except Exception:  # noqa: BLE001 - a transport given in a test, or the end of Python
             _log.debug("The start-up check failed", exc_info=True)

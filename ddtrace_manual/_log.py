@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Final
 
-__all__ = ["LOGGER_NAME", "RateLimitedLogger", "get_logger", "set_logging_interval"]
+__all__ = ["LOGGER_NAME", "UNREACHABLE", "RateLimitedLogger", "get_logger", "set_logging_interval"]
 
 LOGGER_NAME = "ddtrace_manual"
 
@@ -73,6 +74,10 @@ class RateLimitedLogger:
         """Forget a kind whose fault ended; return how many of its lines were skipped since the last one."""
         return self._last.pop(kind, (0.0, 0))[1]
 
+    def note(self, kind: str) -> None:
+        """Count a line of this kind that was logged elsewhere: the next one has to wait for the interval."""
+        self._last[kind] = (time.monotonic(), 0)
+
     def _admit(self, kind: str) -> int | None:
         """Return the number of lines skipped before this one, or `None` to skip it too."""
         interval_s = _Shared.interval_s if self.interval_s is None else self.interval_s
@@ -85,3 +90,7 @@ class RateLimitedLogger:
             return None
         self._last[kind] = (now, 0)
         return last[1] if last is not None else 0
+
+
+UNREACHABLE: Final = "unreachable"
+"""Kind of every line that an absent Agent causes, whoever notices."""

@@ -175,7 +175,7 @@ class SpanScope:
         for option, value in options.items():
             if value is None and option in _options.SPAN_OPTION_NAMES:
                 continue
-            if value.__class__ is str and len(value) <= _SHORT_TEXT:
+            if isinstance(value, str) and len(value) <= _SHORT_TEXT:
                 key = _TEXT_OPTIONS.get(option)
                 if key is not None:
                     values[key] = value

@@ -47,7 +47,7 @@ from ._export import (
     run_between_forks,
     wants_log_transport,
 )
-from ._log import get_logger
+from ._log import RateLimitedLogger, get_logger
 from ._mapping import Mapper, MappingSettings
 from ._tracing import EngineHooks
 from ._version import __version__
@@ -247,11 +247,13 @@ class Parts:
 
     def _wire_export(self, decide: Callable[[SegmentRecord], None], transport: Transport) -> None:
         config = self.config
+        self.agent_log = RateLimitedLogger(get_logger("agent"))
         client = AgentClient(
             transport,
             headers=agent_headers(config, self.entity),
             timeout_s=config.trace_agent_timeout_seconds,
             wait=lambda delay_s: self.worker.wait_to_retry(delay_s),  # noqa: PLW0108 - the worker is made later
+            log=self.agent_log,
             log_payloads=config.trace_writer_log_error_payloads,
         )
         self.client = client
@@ -310,6 +312,7 @@ class Parts:
             interval_s=config.trace_writer_interval_seconds,
             clock=SYSTEM_CLOCK,
             prepare=self.prepare_thread,
+            agent_log=self.agent_log,
         )
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._log import UNREACHABLE, RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentError, AgentResponseError, AgentTimeoutError
 
 from .headers import valid_headers
@@ -234,14 +234,14 @@ class AgentClient:
         if result.delivered:
             if kind in self._failing:
                 self._failing.discard(kind)
-                skipped = self._log.clear(kind)
+                skipped = self._log.clear(kind) + self._log.clear(UNREACHABLE)
                 self._log.log(logging.INFO, f"{kind} again", "The Agent takes %s again [%d skipped]", kind, skipped)
             return
         self._failing.add(kind)
         where = getattr(self.transport, "address", "") + path
         shown = f", payload {body[:_LOGGED_PAYLOAD_BYTES].hex()}" if self._log_payloads else ""
         self._log.error(
-            kind,
+            UNREACHABLE if result.outcome in {"network", "timeout"} else kind,
             "Could not send %d bytes of %s to the Agent at %s after %d attempt(s): %s%s",
             len(body),
             kind,

@@ -75,7 +75,7 @@ class V04Encoder:
         Lone surrogates are replaced and strings of more than 25,000 characters cut. A span that cannot be
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
-        encoded = [span for span in chunk if span.__class__ is bytes]
+        encoded = [span for span in chunk if isinstance(span, bytes)]
         mapped = cast("Sequence[DDSpan]", chunk[: len(chunk) - len(encoded)])
         spans = mapped if self.native_events else self._without_native_events(mapped)
         parts: list[bytes] = []

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._log import UNREACHABLE, RateLimitedLogger, get_logger
 
 from .bell import Bell
 from .flush_requests import FlushRequest, FlushRequests
@@ -68,6 +68,7 @@ class ExportWorker:
         prepare: Called on the thread before its first round, to import what it needs.
         make_bell: Makes bells.
         make_thread: Makes the thread; takes `target`, `name` and `daemon`.
+        agent_log: Shared with the client and the start-up check, so that an absent Agent costs one line a minute.
     """
 
     def __init__(  # noqa: PLR0913 - wired in one place, by name
@@ -88,8 +89,10 @@ class ExportWorker:
         stats_go_elsewhere: bool = False,
         make_bell: Callable[[], Bell] = Bell,
         make_thread: Callable[..., threading.Thread] | None = None,
+        agent_log: RateLimitedLogger = _log,
     ) -> None:
         self._queue = queue
+        self._agent_log = agent_log
         self._pipeline = pipeline
         self._outbox = outbox
         self._agent = agent
@@ -439,7 +442,9 @@ class ExportWorker:
             arrived = self._try_until_deadline()
             left = self._outbox.abandon()
             if left:
-                _log.warning("exit", "Lost %d spans at shutdown: the Agent did not take them in time", left)
+                self._agent_log.warning(
+                    UNREACHABLE, "Lost %d spans at shutdown: the Agent did not take them in time", left
+                )
         except (Exception, SystemExit):  # noqa: BLE001 - nothing may escape into the exit of the process
             _log.log(logging.ERROR, "last round", "The last export round failed", exc_info=True)
         self._end(arrived=arrived)

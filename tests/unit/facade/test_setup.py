@@ -230,7 +230,7 @@ def test_without_configure_lifecycle_calls_are_harmless(fresh_setup):
 
 
 def test_an_absent_agent_costs_little():
-    """Without an Agent a program runs as if nothing happened, warns at most once of each kind, and exits soon."""
+    """Without an Agent a program runs as if nothing happened, warns in one line a minute at most, and exits soon."""
     program = (
         "import ddtrace_manual as dd, time\n"
         "dd.configure(service='s', agent_url='http://127.0.0.1:9')\n"
@@ -242,9 +242,7 @@ def test_an_absent_agent_costs_little():
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "done\n"
-    kinds = ("DATADOG TRACER DIAGNOSTIC - Agent not reachable", "Could not send", "Lost 200 spans at shutdown")
-    told = [next((kind for kind in kinds if line.startswith(kind)), line) for line in done.stderr.splitlines()]
-    assert sorted(told) == sorted(set(told) & set(kinds)), done.stderr
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
 
 
 def test_importing_loads_no_heavy_module():
