@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._aiohttp import aiohttp_trace_config
     from ._asgi import AsgiMiddleware
+    from ._celery import connect_celery, disconnect_celery
     from ._futures import (
         ContextExecutor,
         ContextProcessPoolExecutor,
@@ -54,7 +55,9 @@ __all__ = [
     "TracedUrllibOpener",
     "WsgiMiddleware",
     "aiohttp_trace_config",
+    "connect_celery",
     "create_linked_task",
+    "disconnect_celery",
     "install_log_record_factory",
     "log_fields",
     "loguru_patcher",
@@ -75,6 +78,10 @@ __all__ = [
 _MODULES = {
     "._aiohttp": ("aiohttp_trace_config",),
     "._asgi": ("AsgiMiddleware",),
+    "._celery": (
+        "connect_celery",
+        "disconnect_celery",
+    ),
     "._futures": (
         "ContextExecutor",
         "ContextProcessPoolExecutor",
