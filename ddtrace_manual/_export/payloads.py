@@ -107,7 +107,14 @@ class ChunkPacker:
     def add(self, spans: Sequence[DDSpan | bytes], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
         """Encode a chunk; return what is ready to be sent."""
         if self._encoder is None:
-            return self._pack_v04([spans], charged_bytes, counted=counted)
+            encoder = self._v04
+            skipped_before = encoder.skipped_spans
+            body = encoder.encode_chunk(spans)
+            if encoder.skipped_spans != skipped_before:
+                encoder.skipped_spans = skipped_before
+                return self._pack_v04([spans], charged_bytes, counted=counted)
+            self._release(charged_bytes - len(body))
+            return (Parcel(body, "v0.4", 1, len(spans), counted),)
         ready = self.seal() if counted != self._gathered_counted else ()
         self._gathered.append(cast("Sequence[DDSpan]", spans))  # bytes are made for v0.4 only
         self._gathered_bytes += charged_bytes

@@ -23,12 +23,12 @@ from ddtrace_manual import _tags as tags
 from ddtrace_manual._model import STATUS_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ddtrace_manual._model import SpanRecord
 
     from .span import SpanMapper
-    from .templates import Template
+    from .templates import PlainKeys, Template
 
 __all__ = ["OrdinarySpans"]
 
@@ -41,11 +41,14 @@ _SPAN_ID, _PARENT_ID, _START, _DURATION = (
 )
 _TRACE_ID = b"\xa8trace_id\xcf"
 _NAME, _RESOURCE, _TYPE = b"\xa4name", b"\xa8resource", b"\xa4type"
-_METRICS, _NO_METRICS = b"\xa7metrics", b"\xa7metrics\x80"
 _FIELDS, _FIELDS_AND_TYPE = b"\x8a", b"\x8b"
 _SHORT_MAP = 16
 _META = tuple(b"\xa4meta" + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
-_LONG_META = b"\xa4meta\xde"
+_METRICS = tuple(b"\xa7metrics" + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
+_LONG_META, _LONG_METRICS = b"\xa4meta\xde", b"\xa7metrics\xde"
+_TRUE, _FALSE = b"\xa4true", b"\xa5false"
+_PACK_DOUBLE = Struct(">Bd").pack
+_DOUBLE = 0xCB
 _MAX_BYTES = 25_000
 """A span that takes more may hold a string that must be cut."""
 _MAX_NAMES = 2_000
@@ -71,6 +74,7 @@ class OrdinarySpans:
         self._facade_keys = mapper.facade_keys
         self._otel_keys = mapper.otel_keys
         self._trace_key = pack(tags.OTEL_TRACE_ID)
+        self._by_hand = pack(tags.SERVICE_SOURCE) + pack("m")
         # Names and resources recur; both caches start again when full.
         self._names: dict[str, bytes] = {}
         self._resources: dict[str, bytes] = {}
@@ -91,7 +95,8 @@ class OrdinarySpans:
         """
         pack = self._pack
         scopes, names, resources = self._scopes, self._names, self._resources
-        facade_keys, otel_keys = self._facade_keys, self._otel_keys
+        double = _PACK_DOUBLE
+        last_scope: object = self  # no scope
         trace_field = _TRACE_ID + trace_id_low.to_bytes(8, "big")
         trace_tag = self._trace_key + pack(trace_id_text)
         encoded: list[bytes] = []
@@ -108,24 +113,19 @@ class OrdinarySpans:
                 or span.event_records
                 or span.link_records
                 or parent.scope is not scope
-                or span.is_local_root
             ):
                 others.append(span)
                 continue
             values = span.values or _NO_VALUES
             operation_name = span.operation_name
-            keys = otel_keys if operation_name is None else facade_keys
             parent_values = parent.values or _NO_VALUES
             # Identity: a service taken over from the parent is the same object.
             service = values.get(_SERVICE_NAME)
-            if (
-                service is not parent_values.get(_SERVICE_NAME)
-                or _DATADOG_SERVICE in parent_values
-                or not (keys.wide.issuperset(values) or keys.admit(values))
-            ):
+            if service is not parent_values.get(_SERVICE_NAME) or _DATADOG_SERVICE in parent_values:
                 others.append(span)
                 continue
-            entry = scopes.get(id(scope)) or self._entry_of(scope)
+            if scope is not last_scope:
+                last_scope, entry = scope, scopes.get(id(scope)) or self._entry_of(scope)
             # A service known by name was admitted by the general path.
             common = entry.default if service is None else entry.by_service.get(service)
             template = common.templates[status_code * 2] if common is not None and entry.is_fast else None
@@ -133,40 +133,57 @@ class OrdinarySpans:
                 others.append(span)
                 continue
             head = template.head or self._complete(template, common.service)
-            texts: dict[str, str] = {}
-            numbers = template.metrics.copy()
+            resource = span.otel_name
+            if operation_name is None:
+                keys, name, span_type = self._otel_keys, template.operation_name, template.span_type
+            else:
+                keys, name, span_type = self._facade_keys, operation_name, ""
+            known = keys.encoded
+            texts, numbers = trace_tag, template.numbers
+            text_count, number_count = template.tag_count, template.number_count
             for key, value in values.items():
                 kind = type(value)
+                field = known.get(key)
+                if field is None:
+                    # A key not met before, or one that fills a field of the span.
+                    if key not in keys.fields:
+                        field = self._learn(keys, key, values)
+                        if field is None:
+                            break
+                    elif kind is not str:
+                        break
+                    else:
+                        if key == _RESOURCE_NAME:
+                            resource = value or resource
+                        elif key == _SPAN_TYPE:
+                            span_type = value or span_type
+                        continue
                 if kind is str:
-                    texts[key] = value
+                    try:
+                        texts += field + pack(value)
+                    except UnicodeEncodeError:
+                        break
+                    text_count += 1
                 elif kind is int and -_MAX_EXACT < value < _MAX_EXACT:
-                    numbers[key] = float(value)
+                    numbers += field + double(_DOUBLE, value)
+                    number_count += 1
                 elif kind is bool:
-                    texts[key] = "true" if value else "false"
+                    texts += field + (_TRUE if value else _FALSE)
+                    text_count += 1
                 elif kind is float and value - value == 0.0:  # finite
-                    numbers[key] = value
+                    numbers += field + double(_DOUBLE, value)
+                    number_count += 1
                 else:
                     break
             else:
-                resource = span.otel_name
-                if operation_name is None:
-                    name, span_type = template.operation_name, template.span_type
-                else:
-                    name, span_type = operation_name, ""
-                # Reserved attributes that are texts become fields; numbers would need the rules.
-                if _RESOURCE_NAME in texts:
-                    resource = texts.pop(_RESOURCE_NAME) or resource
-                if service is not None:
-                    del texts[_SERVICE_NAME]
-                    texts.setdefault(tags.SERVICE_SOURCE, "m")
-                if _SPAN_TYPE in texts:
-                    span_type = texts.pop(_SPAN_TYPE) or span_type
                 start_ns = span.start_ns
                 duration = (span.end_ns or 0) - start_ns
                 if start_ns < 0 or duration < 0:
                     others.append(span)
                     continue
-                count = template.tag_count + len(texts)
+                if service is not None and tags.SERVICE_SOURCE not in values:
+                    texts += self._by_hand
+                    text_count += 1
                 try:
                     made = b"".join(
                         (
@@ -178,21 +195,38 @@ class OrdinarySpans:
                             ),
                             names.get(name) or self._add(names, _NAME, name),
                             resources.get(resource) or self._add(resources, _RESOURCE, resource),
-                            _META[count] if count < _SHORT_MAP else _LONG_META + count.to_bytes(2, "big"),
+                            _META[text_count]
+                            if text_count < _SHORT_MAP
+                            else _LONG_META + text_count.to_bytes(2, "big"),
                             template.tags,
-                            trace_tag,
-                            pack(texts)[1 if len(texts) < _SHORT_MAP else 3 :] if texts else b"",
-                            _METRICS + pack(numbers) if numbers else _NO_METRICS,
+                            texts,
+                            _METRICS[number_count]
+                            if number_count < _SHORT_MAP
+                            else _LONG_METRICS + number_count.to_bytes(2, "big"),
+                            numbers,
                         )
                     )  # fmt: skip
                 except (UnicodeEncodeError, struct_error, TypeError):  # odd text, times, ids or names
                     others.append(span)
                     continue
-                if len(made) <= _MAX_BYTES and numbers.keys().isdisjoint(keys.fields):
+                if len(made) <= _MAX_BYTES:
                     encoded.append(made)
                     continue
             others.append(span)
         return encoded, others
+
+    def _learn(self, keys: PlainKeys, key: str, values: Mapping[str, Any]) -> bytes | None:  # Any: see values
+        """Return the encoded form of a key that needs no rule, and remember it; `None` for others."""
+        if not keys.admit(values):
+            return None
+        try:
+            field = self._pack(key)
+        except UnicodeEncodeError:
+            return None
+        if len(keys.encoded) >= _MAX_NAMES:
+            keys.encoded.clear()
+        keys.encoded[key] = field
+        return field
 
     def _add(self, cache: dict[str, bytes], key: bytes, text: str) -> bytes:
         field = key + self._pack(text)
@@ -208,5 +242,7 @@ class OrdinarySpans:
         template.head_with_type = _FIELDS_AND_TYPE + field + _TYPE
         template.tags = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
         template.tag_count = len(template.meta) + 1  # and the trace id
+        template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
+        template.number_count = len(template.metrics)
         template.head = _FIELDS + field
         return template.head

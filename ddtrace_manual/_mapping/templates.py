@@ -35,7 +35,18 @@ _RULED_PREFIXES = (DATADOG_PREFIX, HEADER_PREFIX, "_dd")
 class Template:
     """What spans of one variant have in common: dictionaries to copy, never to change."""
 
-    __slots__ = ("head", "head_with_type", "meta", "metrics", "operation_name", "span_type", "tag_count", "tags")
+    __slots__ = (
+        "head",
+        "head_with_type",
+        "meta",
+        "metrics",
+        "number_count",
+        "numbers",
+        "operation_name",
+        "span_type",
+        "tag_count",
+        "tags",
+    )
 
     def __init__(self, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str) -> None:
         self.meta = meta
@@ -47,6 +58,8 @@ class Template:
         self.head_with_type = b""
         self.tags = b""
         self.tag_count = 0
+        self.numbers = b""
+        self.number_count = 0
 
 
 class ServiceTemplates:
@@ -110,9 +123,10 @@ class PlainKeys:
     Attributes:
         plain: Known keys that simply become tags.
         wide: The same and `fields`.
+        encoded: Plain keys in msgpack form, for `direct.OrdinarySpans`, which bounds and fills it.
     """
 
-    __slots__ = ("_ruled", "fields", "plain", "wide")
+    __slots__ = ("_ruled", "encoded", "fields", "plain", "wide")
 
     def __init__(self, ruled: frozenset[str], fields: frozenset[str]) -> None:
         self._ruled = ruled - fields
@@ -120,6 +134,7 @@ class PlainKeys:
         self._forget()
 
     def _forget(self) -> None:
+        self.encoded: dict[str, bytes] = {}
         self.plain: set[str] = {tags.SERVICE_SOURCE}
         self.wide: set[str] = self.plain | self.fields
 
