@@ -137,14 +137,16 @@ class HttpRules:
         """Return the attributes that a client span starts with; the URL as it is requested."""
         values = _method_values(method)
         scheme, separator, rest = url.partition("://")
+        if not separator:
+            return values  # nobody could send that; it may hold anything
         end = _END_OF_AUTHORITY.search(rest)
         authority, target = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
         host = authority.rpartition("@")[2]
-        if host and separator:
+        if host:
             _add_address(values, host)
         path, _, query = target.partition("#")[0].partition("?")
         query = self._clean_query(query) if query and self._client_query else ""
-        full = f"{scheme}{separator}{host}{path}" if separator else path
+        full = f"{scheme}://{host}{path}"
         values["url.full"] = f"{full[:_MAX_URL]}?{query}" if query else full[:_MAX_URL]
         return values
 
