@@ -73,6 +73,7 @@ class CarrierReader:
     def __init__(self, names: Iterable[str], prefix: str | None = None) -> None:
         self._names = tuple(names)
         self._prefix = prefix
+        self._wsgi_keys = tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in self._names)
         # The WSGI form is kept apart while collecting: it is second choice.
         self._wsgi = {_WSGI_PREFIX + name.replace("-", "_"): name for name in self._names}
         self._wanted = frozenset((*self._names, *self._wsgi))
@@ -129,12 +130,18 @@ class CarrierReader:
         So only the exact names count: `TRACEPARENT` there would be the parent of the process.
         """
         found: Values = {}
-        for name in self._names:
+        plain = True
+        for name, key in self._wsgi_keys:
             value = environ.get(name)
             if value is None:
-                value = environ.get("HTTP_" + name.upper().replace("-", "_"))
-            if value is not None:
+                value = environ.get(key)
+            if type(value) is str:
+                found[name] = value
+            elif value is not None:
+                plain = False
                 _add(found, name, value)
+        if plain and self._prefix is None:
+            return found
         if self._prefix is not None:
             start = "HTTP_" + self._prefix.upper().replace("-", "_")
             for key, value in environ.items():
