@@ -221,7 +221,22 @@ def test_sampler_that_drops_all(make_provider, told, chunks, sampler):
         {"name": "x", "context": trace.set_span_in_context(NonRecordingSpan(None), Context())},
         {"name": "x", "context": trace.set_span_in_context(NonRecordingSpan("odd"), Context())},
     ],
-    ids=repr,
+    ids=[
+        "name-number",
+        "name-none",
+        "kind-text",
+        "kind-none",
+        "attributes-list",
+        "attributes-odd-keys",
+        "links-number",
+        "links-odd",
+        "all-none",
+        "start-text",
+        "start-infinite",
+        "start-before-all",
+        "context-none",
+        "context-odd",
+    ],
 )
 def test_bad_options(tracer, chunks, options):
     """Whatever a span is started with, there is a span, and no exception."""
