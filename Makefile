@@ -14,6 +14,8 @@ BIN := .venv/bin
 JOBS ?= auto
 # Extra arguments for pytest, for example `make test ARGS="-k headers"`.
 ARGS ?=
+# Environments of the programs that tests start.
+PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
 .PHONY: help install format lint typecheck imports test test-all cov bench profile faults soak demo integration examples docs all clean
 
@@ -37,20 +39,20 @@ typecheck: .venv/.stamp  ## mypy --strict and pyright
 imports: .venv/.stamp  ## check that imports only point down
 	$(BIN)/lint-imports
 
-test: .venv/.stamp .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp  ## run all tests but the slow ones
+test: .venv/.stamp $(PEERS)  ## run all tests but the slow ones
 	$(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-test-all: .venv-agent/.stamp  ## run the tests on every CPython 3.10-3.14 of this machine
+test-all: $(PEERS)  ## run the tests on every CPython 3.10-3.14 of this machine
 	@$(call need-python)
 	$(PYTHON) scripts/test_all.py -q -n $(JOBS) -m "not slow" $(ARGS)
 
-cov: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp .venv-bench-ddtrace/.stamp  ## all tests, with the branch coverage gate
+cov: .venv/.stamp $(PEERS)  ## all tests, with the branch coverage gate
 	rm -f .coverage .coverage.*
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest -n $(JOBS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: .venv/.stamp .venv-agent/.stamp .venv-instrumented/.stamp .venv-bench-ddtrace/.stamp  ## only the tests with the real test agent, ddtrace and child processes
+integration: .venv/.stamp $(PEERS)  ## only the tests with the real test agent, ddtrace and child processes
 	$(BIN)/pytest -n $(JOBS) -m integration $(ARGS)
 
 examples: .venv/.stamp  ## run the small examples

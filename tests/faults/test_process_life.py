@@ -3,8 +3,8 @@
 import os
 import signal
 import time
-from pathlib import Path
 
+import environment
 import pytest
 
 pytestmark = [
@@ -427,16 +427,20 @@ print([os.waitpid(worker, 0)[1] for worker in workers])
     arrived(agent, "boot", *(f"w{number}.{request}" for number in range(2) for request in range(3)))
 
 
-SERVERS = Path(__file__).parent.parent.parent / ".venv-servers" / "bin" / "python"
-needs_servers = pytest.mark.skipif(
-    not (SERVERS.parent.parent / ".stamp").exists(), reason="run `make .venv-servers/.stamp`"
-)
+ENVIRONMENT = environment.ROOT / ".venv-servers"
 
 
-@needs_servers
+@pytest.fixture(scope="session")
+def servers():
+    """The Python that has gunicorn and gevent."""
+    if not (ENVIRONMENT / environment.STAMP).exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("run `make .venv-servers/.stamp`")
+    return str(environment.python_of(ENVIRONMENT))
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["lazy", "preload"])
-def test_gunicorn(program, agent, tmp_path, worker_class, preload):
+def test_gunicorn(program, agent, servers, tmp_path, worker_class, preload):
     """Under gunicorn, preloaded or not, the spans of all requests arrive once, up to its SIGTERM."""
     import socket
     import urllib.request
@@ -462,7 +466,7 @@ sys.argv = ["gunicorn", "-w", "2", "-k", {worker_class!r}, "-b", "127.0.0.1:{por
             "--log-level", "warning", *{list(preload)!r}, "app:app"]
 run()
 """,
-        python=str(SERVERS),
+        python=servers,
         prelude=False,
     )
     paths = [f"/{number}" for number in range(10)]
@@ -507,7 +511,6 @@ print(took < 1, max(gaps) < 0.5, len(ticks) > 50)
 """
 
 
-@needs_servers
 @pytest.mark.parametrize(
     "code",
     [
@@ -518,13 +521,11 @@ print(took < 1, max(gaps) < 0.5, len(ticks) > 50)
     ],
     ids=["before import", "before configure", "before the thread", "after the thread"],
 )
-def test_gevent(program, agent, code):
+def test_gevent(program, agent, servers, code):
     """Whenever gevent patches, spans arrive once and the worker never blocks the greenlets."""
     from conftest import PRELUDE
 
-    ended = program(
-        code.format(prelude=PRELUDE.format(url=agent.url)) + GEVENT_LOAD, python=str(SERVERS), prelude=False
-    )
+    ended = program(code.format(prelude=PRELUDE.format(url=agent.url)) + GEVENT_LOAD, python=servers, prelude=False)
     # Patching under a running thread makes `threading` complain about that thread at the very end.
     assert (ended.returncode, ended.out) == (0, "True True True\n"), ended.err
     expected = {f"{kind}{number}" for kind in "oi" for number in range(50)}
