@@ -72,6 +72,7 @@ WORKLOADS = {
         "ten spans, two attributes each",
         goals={"app_us": (0.25, 0.10), "cpu_us": (0.40, 0.10)},
     ),
+    "ten-span-resources": Workload("ten spans, each with a resource name too", function="ten_span_resources"),
     "ten-span-otel": Workload(
         "ten spans through the OpenTelemetry API",
         function="ten_span_otel_api",

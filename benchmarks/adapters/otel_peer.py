@@ -55,7 +55,7 @@ def ten_span(count: int) -> None:
                             leaf.set_attribute("items", 3)
 
 
-ten_span_otel_api = ten_span
+ten_span_otel_api = ten_span_resources = ten_span
 
 
 @tracer.start_as_current_span("nothing")

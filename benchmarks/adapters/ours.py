@@ -41,6 +41,23 @@ def ten_span(count: int) -> None:
     """Traces of ten spans in three levels, two attributes each."""
     span = dd.span
     for _ in range(count):
+        with span("web.request") as root:
+            root.set_tag("order.id", "A-1001")
+            root.set_tag("items", 3)
+            for _ in range(3):
+                with span("shop.step") as step:
+                    step.set_tag("order.id", "A-1001")
+                    step.set_tag("items", 3)
+                    for _ in range(2):
+                        with span("sql.query") as leaf:
+                            leaf.set_tag("order.id", "A-1001")
+                            leaf.set_tag("items", 3)
+
+
+def ten_span_resources(count: int) -> None:
+    """The same traces, each span with a resource name."""
+    span = dd.span
+    for _ in range(count):
         with span("web.request", resource="GET /orders") as root:
             root.set_tag("order.id", "A-1001")
             root.set_tag("items", 3)
