@@ -121,11 +121,24 @@ class _HTTPSConnection(_DeadlineMixin, HTTPSConnection):
     pass
 
 
+class _Idle(queue.LifoQueue[Any]):  # Any: a connection of urllib3, or None in place of one
+    """Holds idle connections; closes one too many, about which the pool would warn in the application's log."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002 - as inherited
+        try:
+            super().put(item, block=False)
+        except queue.Full:
+            if item is not None:
+                item.close()
+
+
 class _HTTPPool(HTTPConnectionPool):
+    QueueCls = _Idle
     ConnectionCls: Any = _HTTPConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
 
 class _HTTPSPool(HTTPSConnectionPool):
+    QueueCls = _Idle
     ConnectionCls: Any = _HTTPSConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
 
@@ -143,7 +156,7 @@ def _unix_pool(path: str) -> type[HTTPConnectionPool]:
                 raise
             return sock
 
-    class _UnixPool(HTTPConnectionPool):
+    class _UnixPool(_HTTPPool):
         ConnectionCls: Any = _UnixConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
     return _UnixPool

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import socket
@@ -318,6 +319,28 @@ def test_several_threads(server):
     assert post(transport).status == 200
     thread.join()
     assert outcomes == ["timeout"]
+
+
+@pytest.mark.parametrize("reuse_connections", [False, True])
+def test_simultaneous_requests_say_nothing(server, caplog, reuse_connections):
+    """When requests overlap, as at the start, nothing is written into the application's log."""
+    server.keep_open = True
+    server.answers.extend([never, never])
+    transport = RequestsTransport(server.url, reuse_connections=reuse_connections)
+
+    def slow():
+        with contextlib.suppress(AgentTimeoutError):
+            post(transport, timeout_s=SHORT_S)
+
+    threads = [threading.Thread(target=slow) for _ in range(2)]
+    with caplog.at_level("INFO"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert post(transport).status == 200
+    transport.close()
+    assert not caplog.records
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
