@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 
 from ._log import get_logger
 from ._runtime import RUNTIME
+from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +121,8 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     from ._log_setup import apply_log_settings  # noqa: PLC0415
     from .config import Config  # noqa: PLC0415
 
+    if config is not None and not isinstance(config, Config):
+        raise ConfigurationError(f"config must be a Config, not {type(config).__name__}; settings are given by name")
     effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
     with _setup.lock:
         if _setup.recording is not None:

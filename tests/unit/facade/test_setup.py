@@ -99,6 +99,15 @@ def test_unknown_setting_is_named(fresh_setup):
     assert trace._TRACER_PROVIDER is None
 
 
+@pytest.mark.parametrize("config", [5, "checkout", {"service": "checkout"}], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("settings", [{}, {"env": "prod"}], ids=len)
+def test_what_is_no_config_is_refused(fresh_setup, config, settings):
+    """The first argument is a Config; anything else raises ConfigurationError, and changes nothing."""
+    with pytest.raises(ConfigurationError, match=rf"^config must be a Config, not {type(config).__name__}"):
+        dd.configure(config, **settings)
+    assert trace._TRACER_PROVIDER is None
+
+
 def test_configure_again_swaps_the_pipeline(fresh_setup, agent):
     """A second call replaces settings behind the same provider; spans already queued still arrive."""
     first = dd.configure(service="first", tags={"left": "over"}, agent_url=agent.url)
