@@ -341,7 +341,7 @@ class Span(OtelView):
             self._set_value(str.__str__(key), value)
             return
         self.dropped_values += 1
-        _logger.debug("Dropped an attribute whose key %r is no string or empty.", type(key))
+        _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", type(key).__name__)
 
     def _set_value(self, key: str, value: Any) -> None:  # Any: values of every type
         """Set a value that is no short scalar, or one beyond those the queue charges for anyway."""
