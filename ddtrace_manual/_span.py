@@ -153,15 +153,14 @@ class SpanScope:
         ...     s.set_tag("db.system", "postgresql")
     """
 
-    __slots__ = ("_context", "_kind", "_name", "_options", "_previous", "_resource", "_span", "_values")
+    __slots__ = ("_context", "_name", "_options", "_prepared", "_previous", "_resource", "_span")
     _context: Context | None
 
     def __init__(self, name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> None:
         self._name = name
         self._resource = resource
+        self._prepared: tuple[dict[str, Any], SpanKind | None] | None = None  # Any: values of every type
         self._options: Mapping[str, Any] = _NO_OPTIONS  # Any: options of several types
-        self._values: dict[str, Any] | None = None  # Any: values of every type
-        self._kind: SpanKind | None = None
         if (
             options
             or name.__class__ is not str
@@ -172,6 +171,7 @@ class SpanScope:
     def _prepare(self, options: Mapping[str, Any]) -> None:  # Any: options of several types
         """Check the options, and turn the usual ones into values of the span right away (bench: ten-span)."""
         values = {}
+        kind = None
         for option, value in options.items():
             if value is None and option in _options.SPAN_OPTION_NAMES:
                 continue
@@ -181,34 +181,32 @@ class SpanScope:
                     values[key] = value
                     continue
                 if option == "kind" and value in _options.KINDS:
-                    self._kind = _options.KINDS[value]
+                    kind = _options.KINDS[value]
                     continue
             break
         else:
             if self._name.__class__ is str:
-                self._values = values
+                self._prepared = values, kind
                 return
-        self._kind = None
         _options.check(self._name, options)
         self._options = options
 
     def __enter__(self) -> Span:
         previous = get_current()
         engine = RUNTIME.engine
-        if engine is None or self._options or engine.sampler is not None:
+        if engine is None or engine.is_watched or self._options:
             return self._enter_general(previous)
         # begin() and activate() written out for the usual case: two frames less (bench: ten-span).
         name = self._name
-        values: dict[str, Any] | None = None  # Any: values of every type
-        if self._values is not None:
-            values = self._values.copy()
+        if self._prepared is not None:
+            values, kind = self._prepared
+            made = engine.start(name, previous, None, name, values.copy())
+            if kind is not None:
+                made.otel_kind = kind
         elif self._resource is not None:
-            values = {_tags.RESOURCE_NAME: self._resource}
-        made = engine.start(name, previous, None, name, values)
-        if self._kind is not None:
-            made.otel_kind = self._kind
-        if engine.processor is not None:
-            engine.notify_start(made, previous)
+            made = engine.start(name, previous, None, name, {_tags.RESOURCE_NAME: self._resource})
+        else:
+            made = engine.start(name, previous, None, name)
         self._span: Span = made
         self._previous = previous
         self._context = context = cast("Context", previous.copy())
@@ -227,11 +225,11 @@ class SpanScope:
 
     def _as_options(self) -> dict[str, Any]:  # Any: options of several types
         """Return prepared options in the form they were given."""
-        if self._values is None:
+        if self._prepared is None:
             return {} if self._resource is None else {"resource": self._resource}
-        values = self._values
+        values, kind = self._prepared
         options = {option: values[key] for option, key in _TEXT_OPTIONS.items() if key in values}
-        return options if self._kind is None else {**options, "kind": self._kind}
+        return options if kind is None else {**options, "kind": kind}
 
     def __exit__(
         self,

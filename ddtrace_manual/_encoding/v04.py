@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import DDSpan
 
-__all__ = ["V04Encoder", "array_header", "decode_v04", "new_packer"]
+__all__ = ["V04Encoder", "array_header", "decode_v04", "mapped_spans", "new_packer"]
 
 _MAX_SHORT_ARRAY: Final = 15
 _MAX_MEDIUM_ARRAY: Final = 0xFFFF
@@ -44,6 +44,14 @@ def new_packer() -> Callable[[object], bytes]:
     # Packers without an error handler for Unicode are twice as fast; broken text takes the slow way.
     pack: Callable[[object], bytes] = msgpack.Packer().pack
     return pack
+
+
+def mapped_spans(chunk: Sequence[DDSpan | bytes]) -> Sequence[DDSpan]:
+    """Return the spans at the beginning of a chunk that are not encoded yet."""
+    for index, span in enumerate(chunk):
+        if span.__class__ is bytes:
+            return cast("Sequence[DDSpan]", chunk[:index])
+    return cast("Sequence[DDSpan]", chunk)
 
 
 class V04Encoder:
@@ -75,8 +83,8 @@ class V04Encoder:
         Lone surrogates are replaced and strings of more than 25,000 characters cut. A span that cannot be
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
-        encoded = [span for span in chunk if isinstance(span, bytes)]
-        mapped = cast("Sequence[DDSpan]", chunk[: len(chunk) - len(encoded)])
+        mapped = mapped_spans(chunk)
+        encoded = cast("Sequence[bytes]", chunk[len(mapped) :])
         spans = mapped if self.native_events else self._without_native_events(mapped)
         parts: list[bytes] = []
         count = len(encoded)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from ddtrace_manual._encoding import mapped_spans
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import SpanRecord
 from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
@@ -110,7 +111,7 @@ class Pipeline:
         if directly:
             if self.concentrator is not None:
                 # Ordinary spans are internal and not top level: never counted.
-                self.concentrator.add_chunk([span for span in dd_spans if not isinstance(span, bytes)])
+                self.concentrator.add_chunk(mapped_spans(dd_spans))
             return dd_spans
         mapped = cast("Sequence[DDSpan]", dd_spans)
         if self._steps.sample_spans is not None:

@@ -121,6 +121,7 @@ class Engine:
 
     Attributes:
         processor: Additional OpenTelemetry span processors, or `None`; without any the path does not pay for them.
+        is_watched: There is an additional processor or a sampler: spans cannot start the short way.
         sampler: The user's OpenTelemetry sampler, or `None`. What it drops is not recorded.
         partial_flush_min_spans: A segment with open spans hands over its finished ones when there are so many.
         created: Spans started so far.
@@ -176,8 +177,14 @@ class Engine:
         self.display_trace_state = hooks.display_trace_state
         self.limits = limits
         self.sampler = sampler
+        self.is_watched = self.processor is not None or sampler is not None
         self.partial_flush_min_spans = partial_flush_min_spans or sys.maxsize
         self.span_class: type[Span] = _span_class(limits)
+
+    def use_processor(self, processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None) -> None:
+        """Tell this processor of spans from now on; `None` for nobody."""
+        self.processor = processor
+        self.is_watched = processor is not None or self.sampler is not None
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -231,6 +238,7 @@ class Engine:
                 span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
         span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
+        span.end_ns = None  # read several times: from the instance it is quicker (bench: ten-span)
         segment.open.add(span)
         self.created += 1  # a statistic: no lock, though an interpreter without GIL may miss some
         return span

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .span import Span
+from .span import DIRECTIVES, Span
 from .values import clean_value, size_of
 
 __all__ = ["LimitedSpan"]
@@ -17,7 +17,16 @@ class LimitedSpan(Span):
     attribute makes room for a new one, and setting an attribute again makes it the newest.
     """
 
-    uncharged_values = 0
+    def set_attribute(self, key: str, value: Any = None) -> None:  # Any: values of every type
+        """Set one attribute; see `Span.set_attribute`."""
+        if self.end_ns is not None:
+            self._refuse("Setting attribute on ended span.")
+        elif key.__class__ is not str or not key:
+            self._set_odd_key(key, value)
+        elif key not in DIRECTIVES or not self._obey(key, value):
+            self._set_value(key, value)
+
+    set_tag = set_attribute
 
     def _is_full(self) -> bool:
         return self.max_values is not None and len(self.values) >= self.max_values

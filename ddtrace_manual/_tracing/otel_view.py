@@ -56,8 +56,6 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
     max_link_attributes: int | None = 128
     max_attribute_length: int | None = None
     max_frames = 30
-    uncharged_values = 8
-    """What the queue charges for every span covers so many short attributes. 0 sends all to `_set_value`."""
 
     dropped_values = 0
     dropped_event_records = 0

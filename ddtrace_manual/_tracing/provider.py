@@ -330,7 +330,7 @@ class TracerProvider(SDKTracerProvider):
     def _attach_processor(self, engine: Engine) -> None:
         """Let the engine call the extra processors only when there are some."""
         active = self._active_span_processor
-        engine.processor = active if getattr(active, "_span_processors", None) != () else None
+        engine.use_processor(active if getattr(active, "_span_processors", None) != () else None)
 
     def _exchange_processors(self, processors: tuple[SpanProcessor, ...]) -> None:
         """Put configured processors in place of those configured before."""

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from ddtrace_manual._types import LinkTarget
 
 
-__all__ = ["Span", "describe_failure"]
+__all__ = ["DIRECTIVES", "Span", "describe_failure"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
 _MARK = "_ddtrace_manual_span_id"
+_UNCHARGED_VALUES = 8
 _UNCHARGED_CHARS = 64
-"""What the queue charges for every span covers attributes of so many characters."""
-_DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
+"""What the queue charges for every span covers so many attributes of so many characters."""
+DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
+"""Attributes that are orders."""
 
 
 def describe_failure(exc: BaseException) -> str:
@@ -62,12 +64,12 @@ class Span(OtelView):
         if key.__class__ is not str or not key:
             self._set_odd_key(key, value)
             return
-        if key in _DIRECTIVES and self._obey(key, value):
+        if key in DIRECTIVES and self._obey(key, value):
             return
         cls = value.__class__
         values = self.values
         # Short ordinary values go straight into the dict (bench: ten-span).
-        if len(values) < self.uncharged_values and (
+        if len(values) < _UNCHARGED_VALUES and (
             (cls is str and len(value) <= _UNCHARGED_CHARS) or cls is int or cls is bool or cls is float
         ):
             values[key] = value

@@ -95,6 +95,6 @@ def test_over_another_provider(monkeypatch, spans):
 @pytest.mark.parametrize(("sampler", "count"), [(ALWAYS_OFF, 0), (ALWAYS_ON, 15)])
 def test_with_a_sampler_of_the_user(spans, sampler, count):
     """What the user's OpenTelemetry sampler drops is not recorded; the calls go on."""
-    RUNTIME.engine.sampler = sampler
+    RUNTIME.engine.sampler, RUNTIME.engine.is_watched = sampler, True
     assert everything() == EXPECTED
     assert len(spans.finished) == count

@@ -237,7 +237,7 @@ def test_an_additional_processor_sees_the_span(spans):
         def on_end(self, span):
             seen.append("end " + span.name)
 
-    RUNTIME.engine.processor = SynchronousMultiSpanProcessor()
+    RUNTIME.engine.use_processor(SynchronousMultiSpanProcessor())
     RUNTIME.engine.processor.add_span_processor(Processor())
     dd.traced("work")(lambda: None)()
     assert seen == ["start work", "end work"]
