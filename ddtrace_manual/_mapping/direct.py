@@ -96,7 +96,8 @@ class OrdinarySpans:
         pack = self._pack
         scopes, names, resources = self._scopes, self._names, self._resources
         double = _PACK_DOUBLE
-        last_scope: object = self  # no scope
+        last_scope = first.scope
+        entry = scopes.get(id(last_scope)) or self._entry_of(last_scope)
         trace_field = _TRACE_ID + trace_id_low.to_bytes(8, "big")
         trace_tag = self._trace_key + pack(trace_id_text)
         encoded: list[bytes] = []
