@@ -37,3 +37,4 @@ def test_a_child_gets_a_gate_of_its_own():
     gate.lock.release()
     gate._open_in_parent()
     assert gate.lock.acquire(timeout=0)
+    gate.lock.release()  # its hooks stay: later forks of this process go through it
