@@ -103,6 +103,17 @@ WORKLOADS = {
         batch=10_000,
         goals={"app_us": (0.30, None)},
     ),
+    "traced-method": Workload("decorated method", function="traced_method", spans_each=100, batch=100),
+    "traced-generator": Workload(
+        "decorated generator of ten steps", function="traced_generator", spans_each=10, batch=1000
+    ),
+    "traced-async": Workload("decorated coroutine function", function="traced_async", spans_each=100, batch=100),
+    "traced-arguments": Workload(
+        "decorated function, two arguments recorded (by us only)",
+        function="traced_arguments",
+        spans_each=100,
+        batch=100,
+    ),
     "event-exception": Workload(
         "span with an event and an exception", function="event_and_exception", spans_each=1, batch=1900
     ),

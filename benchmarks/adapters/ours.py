@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from opentelemetry import trace as otel
@@ -105,6 +106,68 @@ def traced_nested(count: int) -> None:
         with dd.span("parent"):
             for _ in range(99):
                 nothing()
+
+
+class Basket:
+    """Something with a decorated method."""
+
+    @dd.traced
+    def add(self) -> None:
+        """Do nothing."""
+
+
+@dd.traced
+def numbers() -> Iterator[int]:
+    """Yield ten numbers."""
+    yield from range(10)
+
+
+@dd.traced
+async def nothing_async() -> None:
+    """Do nothing, asynchronously."""
+
+
+@dd.traced(capture_args=True)
+def with_arguments(order_id: str, items: int) -> None:
+    """Do nothing with arguments."""
+
+
+def traced_method(count: int) -> None:
+    """Decorated methods inside a span, a hundred each."""
+    basket = Basket()
+    for _ in range(count):
+        with dd.span("parent"):
+            for _ in range(99):
+                basket.add()
+
+
+def traced_generator(count: int) -> None:
+    """Decorated generators of ten steps inside a span, nine each."""
+    for _ in range(count):
+        with dd.span("parent"):
+            for _ in range(9):
+                for _ in numbers():
+                    pass
+
+
+def traced_async(count: int) -> None:
+    """Decorated coroutine functions inside a span, a hundred each."""
+
+    async def main() -> None:
+        for _ in range(count):
+            with dd.span("parent"):
+                for _ in range(99):
+                    await nothing_async()
+
+    asyncio.run(main())
+
+
+def traced_arguments(count: int) -> None:
+    """Decorated calls that record two arguments, inside a span, a hundred each."""
+    for _ in range(count):
+        with dd.span("parent"):
+            for _ in range(99):
+                with_arguments("A-1001", 3)
 
 
 def event_and_exception(count: int) -> None:
