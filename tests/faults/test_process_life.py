@@ -379,20 +379,27 @@ attempt(signal.SIGKILL); attempt(12345)
 def test_a_signal_may_interrupt_anything(program, agent):
     """A handler that makes spans and flushes, at any moment of the main thread's tracing, never deadlocks."""
     ended = program("""
+import itertools
 configure()
-count = 0
+numbers, depth = itertools.count(1), 0
+def arm():
+    signal.setitimer(signal.ITIMER_REAL, 0.003)
 def handler(number, frame):
-    global count
-    count += 1
-    trace(f"h{count}")
+    global depth
+    depth += 1
+    if depth < 5: arm()  # it is interrupted itself, but not without end where the flush takes its time
+    trace(f"h{next(numbers)}")
     dd.flush(0.02)
+    depth -= 1
+    arm()
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+arm()
 end, n = time.monotonic() + 2, 0
 while time.monotonic() < end:
     n += 1
     with dd.span("outer", tags={"seq": f"o{n}"}): trace(f"i{n}")
-signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+count = next(numbers) - 1
 print(2 * n + count, count > 20)
 """)
     ended_well(ended)
