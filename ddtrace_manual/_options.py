@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from . import _tags
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
+from ._errors import safe_str
 from ._links import link_record
 from ._types import SpanOptions
 from .exceptions import ConfigurationError
@@ -31,6 +32,25 @@ KINDS: Mapping[object, SpanKind] = {
 """Kind by its name or by itself."""
 
 _TEXT_OPTIONS = ("service", "resource", "span_type")
+
+
+def settle(name: object, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:  # Any: options of several types
+    """Check name and options of a span that is about to start.
+
+    Name, resource, service and type often come from data, and one odd value on a rare path must not
+    break a request: what is no text becomes text. Everything else is a mistake in the program.
+
+    Raises:
+        ConfigurationError: An option is unknown or of the wrong type; the message names it.
+    """
+    settled = dict(options)
+    for option in _TEXT_OPTIONS:
+        value = settled.get(option)
+        if value is not None and not isinstance(value, str):
+            settled[option] = safe_str(value)
+    text = name if isinstance(name, str) else safe_str(name)
+    check(text, settled)
+    return text, settled
 
 
 def check(name: object, options: Mapping[str, Any]) -> None:  # Any: options of several types

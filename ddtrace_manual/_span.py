@@ -146,7 +146,8 @@ class SpanScope:
         **options: See `SpanOptions`.
 
     Raises:
-        ConfigurationError: An option is unknown or of the wrong type.
+        ConfigurationError: An option is unknown or of the wrong type. Name, resource, service and type that are no text
+            become text: they often come from data.
 
     Example:
         >>> with span("db.query", resource="SELECT 1", span_type="sql", kind="client") as s:
@@ -188,8 +189,7 @@ class SpanScope:
             if self._name.__class__ is str:
                 self._prepared = values, kind
                 return
-        _options.check(self._name, options)
-        self._options = options
+        self._name, self._options = _options.settle(self._name, options)
 
     def __enter__(self) -> Span:
         previous = get_current()
@@ -275,10 +275,10 @@ def start_span(name: str, **options: Unpack[SpanOptions]) -> Span:
         **options: See `SpanOptions`.
 
     Raises:
-        ConfigurationError: An option is unknown or of the wrong type.
+        ConfigurationError: As `span`.
     """
-    _options.check(name, options)
-    return begin(name, options, get_current())
+    text, settled = _options.settle(name, options)
+    return begin(text, settled, get_current())
 
 
 def current_span() -> Span:

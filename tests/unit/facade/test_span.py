@@ -75,9 +75,6 @@ def test_a_child_takes_over_the_service_of_its_parent(traced_chunks):
     ("options", "named"),
     [
         ({"bogus": 1}, "bogus"),
-        ({"service": 3}, "service"),
-        ({"resource": b"x"}, "resource"),
-        ({"span_type": 1.5}, "span_type"),
         ({"kind": "sideways"}, "kind"),
         ({"kind": []}, "kind"),
         ({"tags": [("a", 1)]}, "tags"),
@@ -97,11 +94,26 @@ def test_bad_options_are_refused_by_name(make, options, named):
         make("x", **options)
 
 
-@pytest.mark.parametrize("make", [dd.span, dd.start_span])
-def test_a_name_must_be_text(make):
-    """A name of another type raises at once."""
-    with pytest.raises(ConfigurationError, match="name"):
-        make(None)
+class Unprintable:
+    """A value whose text cannot be had."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3, "3"), (None, "None"), (b"x", "b'x'"), (Unprintable(), "<unprintable Unprintable>")]
+)
+def test_names_from_data_become_text(traced_chunks, value, text):
+    """A name, resource, service or type that is no text, as data may give it, never breaks the program."""
+    with dd.span(value, resource=value, service=value, span_type=value) as span:
+        pass
+    other = dd.start_span(value, resource=value)
+    other.end()
+    given = None if value is None else text
+    assert span.otel_name == other.otel_name == text
+    assert (span.service, span.span_type) == (given, given)
+    assert span.resource == other.resource == text
 
 
 def test_an_exception_is_told_once_in_full(traced_chunks):
