@@ -380,7 +380,7 @@ def test_a_signal_may_interrupt_anything(program, agent):
     """A handler that makes spans and flushes, at any moment of the main thread's tracing, never deadlocks."""
     ended = program("""
 import itertools
-configure()
+configure(agent_timeout=20)
 numbers, depth = itertools.count(1), 0
 def arm():
     signal.setitimer(signal.ITIMER_REAL, 0.003)
@@ -400,6 +400,7 @@ while time.monotonic() < end:
     with dd.span("outer", tags={"seq": f"o{n}"}): trace(f"i{n}")
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 count = next(numbers) - 1
+dd.flush(20)
 print(2 * n + count, count > 20)
 """)
     ended_well(ended)
