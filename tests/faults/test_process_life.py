@@ -346,6 +346,7 @@ def test_sigterm_chains_to_earlier_handlers(program, agent):
 from ddtrace_manual.integrations import shutdown_on_signals
 signal.signal(signal.SIGTERM, lambda number, frame: (print("mine", flush=True), sys.exit(7)))
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignore"
 configure(); shutdown_on_signals(signal.SIGTERM, signal.SIGUSR1, signal.SIGINT); shutdown_on_signals()
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 trace("p")
