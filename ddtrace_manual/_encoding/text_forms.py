@@ -1,8 +1,9 @@
 """Span links and span events as JSON text in `meta`, for formats and Agents without the native fields.
 
 Source: spec/span-mapping.md §9 (links), §10.2 (events).
-Deviation: what would make the text longer than one tag may be is left out from the end, so that
-the text stays valid JSON instead of being cut in the middle.
+Deviation: the text is never longer than one tag may be, so that it stays valid JSON instead of being
+cut in the middle. An event or link that does not fit has its long strings cut and then loses the
+attributes that do not fit; what still does not fit is left out, with everything behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ddtrace_manual._tags import EVENTS, SPAN_LINKS
 
-from .wire_text import MAX_STRING_CHARS
+from .wire_text import MAX_STRING_CHARS, cut_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,16 +57,40 @@ def with_text_links(dd_span: DDSpan) -> DDSpan:
     return moved
 
 
-def _bounded_array(items: Iterable[Mapping[str, Any]]) -> str:
+def _bounded_array(items: Iterable[dict[str, Any]]) -> str:
     texts: list[str] = []
     length = 1
     for item in items:
         text = _dumps(item)
+        if length + len(text) + 1 > MAX_STRING_CHARS:
+            text = _dumps(_shortened(item))
+            if length + len(text) + 1 > MAX_STRING_CHARS:
+                break
         length += len(text) + 1
-        if texts and length > MAX_STRING_CHARS:
-            break
         texts.append(text)
     return f"[{','.join(texts)}]"
+
+
+def _shortened(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item that fits when it is alone: strings cut, and of the attributes those that fit."""
+    short = {key: _cut(value) for key, value in item.items() if key != "attributes"}
+    room = MAX_STRING_CHARS - len(_dumps(short)) - len('[,"attributes":{}]')
+    attributes = {}
+    for key, value in item.get("attributes", {}).items():
+        kept = _cut(value)
+        cost = len(_dumps({key: kept})) - 1  # a comma instead of two braces
+        if cost <= room:
+            attributes[key] = kept
+            room -= cost
+    if attributes:
+        short["attributes"] = attributes
+    return short
+
+
+def _cut(value: Any) -> Any:  # Any: a JSON scalar or a list of them
+    if isinstance(value, str):
+        return cut_text(value)
+    return [_cut(element) for element in value] if isinstance(value, list) else value
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ payload is built as nested lists and maps in exactly that order and then packed 
 dictionaries keep their order and msgpack writes them in it.
 
 Source: spec/trace-export.md §8.3.
-Deviation: a negative start is written as 0, because encoders have no clock.
+Deviations: a negative start is written as 0, because encoders have no clock; an empty name is written,
+because a span without one is refused.
 """
 
 from __future__ import annotations
@@ -179,8 +180,12 @@ class V1Encoder:
 def _encode_span(dd_span: _Fields, common: _ChunkFields, intern: _Interner) -> dict[int, Any]:
     """Return the span map; the order of the statements is the order of the stream."""
     meta = dd_span.get("meta", {})
-    names = ((1, dd_span.get("service")), (2, dd_span["name"]), (3, dd_span["resource"]))
-    form: dict[int, Any] = {key: intern(text) for key, text in names if text}
+    form: dict[int, Any] = {}
+    if dd_span.get("service"):
+        form[1] = intern(dd_span["service"])
+    form[2] = intern(dd_span["name"])
+    if dd_span["resource"]:
+        form[3] = intern(dd_span["resource"])
     form.update(_numbers(dd_span))
     attributes = _attributes(dd_span, common, intern)
     if attributes:
@@ -211,7 +216,7 @@ def _numbers(dd_span: _Fields) -> dict[int, Any]:
 def _attributes(dd_span: _Fields, common: _ChunkFields, intern: _Interner) -> list[Any]:
     """Return flat triplets of what is in no field of the span or the chunk."""
     meta = dd_span.get("meta", {})
-    elsewhere = {tags.TRACE_ID_HIGH, *PROMOTED_TAGS.values()}
+    elsewhere = {tags.TRACE_ID_HIGH, *(name for name in PROMOTED_TAGS.values() if meta.get(name))}
     if meta.get(tags.SPAN_KIND, "") in KIND_CODES:
         elsewhere.add(tags.SPAN_KIND)
     if meta.get(tags.ORIGIN) == common.origin:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MAX_STRING_CHARS", "bounded_text", "repaired", "valid_text"]
+__all__ = ["MAX_STRING_CHARS", "bounded_text", "cut_text", "repaired", "valid_text"]
 
 MAX_STRING_CHARS: Final = 25_000
 """Longest string sent as it is, in characters."""
@@ -22,6 +22,11 @@ _MARK: Final = "<truncated>..."
 def bounded_text(text: str) -> str:
     """Return the text, or its first 2,486 characters and a mark when it is longer than 25,000."""
     return text if len(text) <= MAX_STRING_CHARS else text[:_KEPT_CHARS] + _MARK
+
+
+def cut_text(text: str) -> str:
+    """Return the text, or its first 2,486 characters and a mark when it is longer than these together."""
+    return text if len(text) <= _KEPT_CHARS + len(_MARK) else text[:_KEPT_CHARS] + _MARK
 
 
 def valid_text(text: str) -> str:

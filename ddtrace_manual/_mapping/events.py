@@ -91,7 +91,8 @@ def map_events(events: Sequence[EventRecord], meta: dict[str, str]) -> list[dict
     """
     mapped = []
     for event in events:
-        native: dict[str, Any] = {"time_unix_nano": max(event.time_ns, 0), "name": format_value(event.name)}
+        time_ns = event.time_ns if 0 <= event.time_ns <= MASK_64 else 0  # as the times of spans
+        native: dict[str, Any] = {"time_unix_nano": time_ns, "name": format_value(event.name)}
         attributes = _map_event_attributes(event.attributes) if event.attributes else None
         if attributes:
             native["attributes"] = attributes
@@ -177,7 +178,7 @@ def map_links(links: Sequence[LinkRecord]) -> list[dict[str, Any]]:  # Any: valu
         native: dict[str, Any] = {
             "trace_id": link.trace_id & MASK_64,
             "trace_id_high": link.trace_id >> 64 & MASK_64,
-            "span_id": link.span_id,
+            "span_id": link.span_id & MASK_64,
         }
         if attributes:
             native["attributes"] = attributes

@@ -54,13 +54,41 @@ def test_events():
 
 
 def test_bounded_text():
-    """What would not fit into one tag is left out from the end, so that the text stays JSON."""
+    """What would not fit into one tag is shortened, then left out from the end, so that the text stays JSON."""
     events = [{"time_unix_nano": number, "name": "x" * 10_000} for number in range(4)]
 
     text = events_text(events)
 
     assert len(text) <= 25_000
-    assert [event["time_unix_nano"] for event in json.loads(text)] == [0, 1]
+    found = json.loads(text)
+    assert [event["time_unix_nano"] for event in found] == [0, 1, 2]
+    assert found[2]["name"] == "x" * 2486 + "<truncated>..."
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kept"),
+    [
+        ({"stack": "x" * 25_000, "type": "E"}, {"stack": "x" * 2486 + "<truncated>...", "type": "E"}),
+        ({"k" * 26_000: "gone", "type": "E"}, {"type": "E"}),
+        ({str(number): "\0" * 2_500 for number in range(9)}, {"0": "\0" * 2_500}),
+        ({"list": ["x" * 9_000] * 3}, {"list": ["x" * 2486 + "<truncated>..."] * 3}),
+    ],
+    ids=["text", "key", "escapes", "list"],
+)
+def test_item_that_does_not_fit(attributes, kept):
+    """A single event or link larger than a tag keeps what fits of it: long strings are cut, the rest is left out."""
+
+    def typed(value):
+        if isinstance(value, list):
+            return {"type": 4, "array_value": {"values": [typed(item) for item in value]}}
+        return {"type": 0, "string_value": value}
+
+    event = {"time_unix_nano": 1, "name": "n", "attributes": {key: typed(value) for key, value in attributes.items()}}
+
+    [back] = json.loads(events_text([event]))
+
+    assert back["attributes"] == kept
+    assert len(events_text([event])) <= 25_000
 
 
 @pytest.mark.parametrize(
