@@ -42,6 +42,16 @@ TAGS = {
     "http.status_code": (200, "404"),
     "http.url": ("http://localhost/?q=1",),
 }
+OURS_ONLY = {
+    "otel.trace_id",
+    "otel.status_code",
+    "otel.status_description",
+    "deployment.environment.name",
+    "telemetry.sdk.language",
+    "telemetry.sdk.name",
+    "telemetry.sdk.version",
+    "_dd.span_events.has_exception",
+}
 EVENT_VALUES = {"a": 1, "b": "x", "c": [1.5, 2.5], "d": True, "e": 0.0, "f": ["é"]}
 
 
@@ -119,6 +129,8 @@ def act(session, python, library, version, job):
     paths = {request["url"].rpartition(":")[2].partition("/")[2] for request in session.requests()}
     assert f"{version}/traces" in paths
     spans = [span for trace in session.traces() for span in trace]
+    if library == "ours":  # §10: events are fields where the agent knows them
+        assert all("events" not in span["meta"] for span in spans) == (version == "v0.4")
     ids = {span["span_id"]: int(span["metrics"]["case.span"]) for span in spans}
     return {
         (int(span["metrics"]["case.trace"]), int(span["metrics"]["case.span"])): comparable(span, ids) for span in spans
@@ -175,6 +187,7 @@ def as_wanted(theirs, trace, steps, *, is_first):
     wanted = {**theirs, "meta": dict(theirs["meta"]), "metrics": dict(theirs["metrics"]), "events": [*theirs["events"]]}
     meta, metrics = wanted["meta"], wanted["metrics"]
     high = dict(pair.split("=") for pair in trace["headers"].get("x-datadog-tags", "=").split(",")).get("_dd.p.tid", "")
+    assert not meta.keys() & OURS_ONLY
     trace_id = f"{high:0>16}{int(trace['headers']['x-datadog-trace-id']):016x}"
     meta |= {
         "otel.trace_id": trace_id,  # §2
@@ -189,14 +202,16 @@ def as_wanted(theirs, trace, steps, *, is_first):
         meta.pop("_dd.p.tid", None)  # §2
     if meta.get("_dd.svc_src") in {"datadog", meta.get("component", "datadog")}:
         del meta["_dd.svc_src"]  # §11: only where the application chose the service
-    metrics.pop("_dd.tracer_kr", None)  # `counters()` tells
+    assert metrics.pop("_dd.tracer_kr", 1.0) == 1.0  # `counters()` tells
+    errors = [arguments for step, *arguments in steps if step == "error"]
+    if errors:
+        kind, message = errors[-1]
+        assert meta["error.type"] == f"builtins.{kind}"
+        meta |= {"error.type": kind, "_dd.span_events.has_exception": "true"}  # §8, §10
+        meta |= {"otel.status_code": "Error", "otel.status_description": message}  # §5 step 12
     for step, *arguments in steps:
         if step == "tag":
             write_tag(meta, metrics, *arguments)
-        elif step == "error":
-            kind, message = arguments
-            meta |= {"otel.status_code": "Error", "otel.status_description": message}  # §5 step 12
-            meta |= {"error.type": kind, "_dd.span_events.has_exception": "true"}  # §8, §10
     return wanted
 
 
