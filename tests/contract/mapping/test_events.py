@@ -236,3 +236,13 @@ def test_text_forms_of_nothing(map_one):
     to_text_links(dd_span)
     to_text_events(dd_span)
     assert dd_span["meta"] == before
+
+
+def test_numbers_without_a_field(map_one):
+    """A time that fits into no field becomes 0 and an id loses its excess bits: the span itself is not lost."""
+    events = [EventRecord("far", 2**64), EventRecord("last", 2**64 - 1), EventRecord("early", -1)]
+
+    dd_span = map_one(event_records=events, link_records=[LinkRecord(1, 2**64 + 5)])
+
+    assert [event["time_unix_nano"] for event in dd_span["span_events"]] == [0, 2**64 - 1, 0]
+    assert [link["span_id"] for link in dd_span["span_links"]] == [5]

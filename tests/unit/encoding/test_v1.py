@@ -140,3 +140,13 @@ def test_malformed_payload(form):
     """What is no v1.0 payload is refused."""
     with pytest.raises(EncodingError):
         read_v1(msgpack.packb(form))
+
+
+def test_empty_texts(make_span):
+    """An empty name is written, because receivers want one; empty tags that have a field of their own stay tags."""
+    dd_span = make_span(name="", service="", resource="", meta={"env": "", "component": "", "span.kind": "client"})
+
+    payload = V1Encoder().encode([[dd_span]])
+
+    assert raw(payload)[11][0][4][0][2] == 0
+    assert decode_v1(payload) == [[dd_span]]
