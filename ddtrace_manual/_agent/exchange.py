@@ -215,15 +215,16 @@ class Exchanger:
         return request
 
     def close(self) -> None:
-        """Close idle connections; those of exchanges under way are closed when these end.
+        """Close idle connections, and keep none from now on: exchanges under way close theirs when they end.
 
         Dropping a pool closes its connections by a finaliser of urllib3, but not during the exit of the interpreter.
+        So the adapter is not closed: it would forget its pools, to which an exchange may yet give back a connection.
         """
+        self._reuse_connections = False
         pools = self._adapter.poolmanager.pools
         for key in pools.keys():  # noqa: SIM118 - the container refuses to be iterated
             with suppress(KeyError):  # another thread was faster
                 _close_idle(pools[key])
-        self._adapter.close()
 
     def _read(self, response: RequestsResponse) -> bytes:
         pieces = []

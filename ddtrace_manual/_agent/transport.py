@@ -108,9 +108,8 @@ class RequestsTransport:
         self._base_url, self._unix_path = split_agent_url(agent_url)
         self.address = _without_credentials(agent_url)
         self._reuse_connections = reuse_connections
-        # Replaced as a whole, without a lock that a fork could leave locked: the worst case of a race is
-        # one connection too many.
-        self._opened: tuple[int, Exchanger] | None = None
+        # By process id, and only by atomic operations: a fork could leave a lock locked.
+        self._opened: dict[int, Exchanger] = {}
 
     def request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
@@ -128,21 +127,23 @@ class RequestsTransport:
 
     def close(self) -> None:
         """Close idle connections. The transport can still be used."""
-        opened, self._opened = self._opened, None
-        if opened is not None and opened[0] == os.getpid():
-            opened[1].close()
+        opened = self._opened.pop(os.getpid(), None)
+        if opened is not None:
+            opened.close()
 
     def _exchanger(self) -> Exchanger:
         pid = os.getpid()
-        opened = self._opened
-        if opened is None or opened[0] != pid:
+        opened = self._opened.get(pid)
+        if opened is None:
             try:
                 from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
             except ImportError as exc:  # nothing can be imported any more once the interpreter ends
                 raise AgentConnectionError(f"cannot import the HTTP library: {exc}") from exc
-            exchanger = Exchanger(self._unix_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
-            opened = self._opened = (pid, exchanger)
-        return opened[1]
+            made = Exchanger(self._unix_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
+            opened = self._opened.setdefault(pid, made)  # another thread may have been faster
+            for other in self._opened.keys() - {pid}:
+                self._opened.pop(other, None)  # the parent's connections: let go of them here
+        return opened
 
 
 def split_agent_url(agent_url: str) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from opentelemetry import context as otel_context
@@ -341,6 +342,54 @@ def test_simultaneous_requests_say_nothing(server, caplog, reuse_connections):
         assert post(transport).status == 200
     transport.close()
     assert not caplog.records
+
+
+def test_closing_during_a_request(server, monkeypatch):
+    """The connection of a request under way is closed when it ends, also while the interpreter exits."""
+    monkeypatch.setattr(weakref.finalize, "_shutdown", True)  # as then: finalisers do nothing any more
+    server.keep_open = True
+    asked, answer, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def respond(connection):
+        asked.set()
+        answer.wait(LONG_S)
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        if connection.recv(1) == b"":
+            ended.set()
+
+    server.answers.append(respond)
+    transport = RequestsTransport(server.url, reuse_connections=True)
+    exchanger = transport._exchanger()  # held, so that only closing can end the connection
+    thread = threading.Thread(target=post, args=(transport,))
+    thread.start()
+    assert asked.wait(LONG_S)
+    transport.close()
+    answer.set()
+    thread.join()
+    assert ended.wait(LONG_S)
+    assert transport._exchanger() is not exchanger
+
+
+def test_threads_share_one_exchanger(server, monkeypatch):
+    """Threads that ask for the first time at the same moment share connections: none is left over."""
+    from ddtrace_manual._agent import exchange
+
+    together, real = threading.Barrier(2), exchange.Exchanger
+
+    def make(*args, **options):
+        together.wait(LONG_S)
+        return real(*args, **options)
+
+    monkeypatch.setattr(exchange, "Exchanger", make)
+    transport = RequestsTransport(server.url)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(transport._exchanger())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert found[0] is found[1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
