@@ -399,7 +399,11 @@ def test_fork(server):
     transport = RequestsTransport(server.url, reuse_connections=True)
     post(transport, b"parent")
 
-    process = multiprocessing.get_context("fork").Process(target=post, args=(transport, b"child"))
+    def in_child():
+        post(transport, b"child")
+        assert list(transport._opened) == [os.getpid()]  # the parent's are let go of
+
+    process = multiprocessing.get_context("fork").Process(target=in_child)
     process.start()
     process.join(20)
     post(transport, b"parent again")
