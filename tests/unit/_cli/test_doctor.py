@@ -277,7 +277,9 @@ def test_a_container_is_known_by_its_cgroup(monkeypatch, cgroup):
 AS_NOBODY = """
 import os, sys
 from ddtrace_manual._cli import main
-import ddtrace_manual._agent.exchange, difflib, textwrap
+# All that is imported late is imported now: nobody may be unable to read the interpreter's folder.
+import ddtrace_manual._agent.exchange, difflib, importlib.metadata, textwrap
+importlib.metadata.version("pytest")
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sys.exit(main(["doctor", "--plain"]))
