@@ -165,7 +165,7 @@ def get_baggage(key: str | None = None, *, span: OtelSpan | None = None) -> Any:
     return baggage.get_all(context) if key is None else baggage.get_baggage(key, context)
 
 
-def set_baggage(key: str, value: str, *, span: OtelSpan | None = None) -> None:
+def set_baggage(key: str, value: str | None, *, span: OtelSpan | None = None) -> None:
     """Set a baggage item in the current context; it goes with every trace header from here on.
 
     The item stays until the block that made the current span is left; children see it, and what they
@@ -173,12 +173,15 @@ def set_baggage(key: str, value: str, *, span: OtelSpan | None = None) -> None:
 
     Args:
         key: Name; blanks around it are not sent.
-        value: Anything with a text; an item without text is not sent.
+        value: Anything with a text; an item without text is not sent, and `None` removes the item, as with tags.
         span: Set it on this span instead: `inject(span=span)` and its children's will write it. When
             the span is the current one, that is the same.
 
     Source: spec/propagation.md §9.3.
     """
+    if value is None:
+        remove_baggage(key, span=span)
+        return
     _change_baggage(lambda context: without_baggage_metadata(baggage.set_baggage(key, value, context), key), span)
 
 

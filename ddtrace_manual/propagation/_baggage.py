@@ -122,9 +122,9 @@ def inject(
 
 
 def text_of(value: object) -> str:
-    """Return a key or value as text; "" when the application's object cannot say what it is."""
+    """Return a key or value as text; "" for `None` and when the application's object cannot say what it is."""
     try:
-        return str(value)
+        return "" if value is None else str(value)
     except Exception:  # noqa: BLE001 - an object of the application
         return ""
 

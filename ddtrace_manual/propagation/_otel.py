@@ -105,7 +105,7 @@ def baggage_tags(keys: Collection[str], context: Mapping[str, object]) -> dict[s
     if not keys or not items or not isinstance(items, dict):
         return {}
     names = items if "*" in keys else [key for key in keys if key in items]
-    return {f"{BAGGAGE_PREFIX}{name}": text_of(items[name]) for name in names}
+    return {f"{BAGGAGE_PREFIX}{name}": text_of(items[name]) for name in names if items[name] is not None}
 
 
 _installed = Propagator(PropagationSettings())

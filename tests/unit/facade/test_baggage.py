@@ -41,6 +41,22 @@ def test_items_are_set_read_and_removed():
     assert (dict(dd.get_baggage()), header()) == ({}, None)
 
 
+def test_none_removes_an_item():
+    """`None` means no item, as with tags: set here it removes, set through OpenTelemetry it is neither sent nor tagged."""
+    dd.set_baggage("user.id", "u1")
+    dd.set_baggage("plan", "p")
+    dd.set_baggage("user.id", None)
+    dd.set_baggage("absent", None)
+    assert (dict(dd.get_baggage()), header()) == ({"plan": "p"}, "plan=p")
+    set_current(baggage.set_baggage("user.id", None))
+    assert header() == "plan=p"
+    with dd.span("root") as span:
+        assert span.get_tag("baggage.user.id") is None
+    with dd.span("job") as handle:
+        dd.set_baggage("plan", None, span=handle)
+        assert header(span=handle) is None
+
+
 def test_opentelemetry_sees_the_same_items():
     """Items set through either API are read through the other."""
     dd.set_baggage("a", "1")
