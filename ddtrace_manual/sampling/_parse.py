@@ -1,7 +1,8 @@
 """Reading sampling rules: from the environment and code (JSON or lists) and from remote configuration.
 
 Deliberate deviations from both reference tracers: an element that cannot be used is skipped and the
-others count; unknown fields are ignored.
+others count; unknown fields are ignored. A rate out of range counts as the nearer end, with a warning; in
+code it is an error, as `sample_rate` is.
 
 Source: spec/sampling.md §6.2, §13, §14.1.
 """
@@ -15,7 +16,7 @@ from typing import TypeVar, cast
 from ddtrace_manual._log import get_logger
 from ddtrace_manual.exceptions import ConfigurationError, RemoteConfigError
 
-from ._rates import is_number
+from ._rates import clamp_rate, is_number
 from ._rules import Provenance, SamplingRule, SpanSamplingRule, parse_number
 
 __all__ = ["parse_remote_rate", "parse_remote_rules", "parse_sampling_rules", "parse_span_sampling_rules"]
@@ -73,12 +74,25 @@ def _parse_list(
         try:
             if not isinstance(element, Mapping):
                 raise ConfigurationError(f"a rule must be an object, not {element!r}")  # noqa: TRY301
-            rules.append(parse(element))
+            rules.append(parse(element if strict else _with_rate_in_range(element, f"{source}[{position}]")))
         except ConfigurationError as error:
             if strict:
                 raise ConfigurationError(f"{source}[{position}]: {error}") from None
             _logger.error("%s[%d] is skipped: %s", source, position, error)  # noqa: TRY400 - the message says it all
     return tuple(rules)
+
+
+def _with_rate_in_range(element: Mapping[object, object], place: str) -> Mapping[object, object]:
+    """Return a rule of the environment with a rate out of range moved to the nearer end, with a warning."""
+    value = element.get("sample_rate")
+    if value is None:
+        return element
+    rate = parse_number("sample_rate", value)
+    usable = clamp_rate(rate)
+    if usable == rate:
+        return element
+    _logger.warning("%s: sample_rate %r is not from 0 to 1; %g counts.", place, value, usable)
+    return {**element, "sample_rate": usable}
 
 
 def _elements(value: object, source: str, *, strict: bool) -> Iterable[object]:

@@ -21,7 +21,7 @@ from ddtrace_manual._model import (
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._globs import Glob
-from ._rates import Rate, clamp_rate, is_number
+from ._rates import Rate, is_number
 
 __all__ = [
     "CompiledRule",
@@ -75,13 +75,13 @@ class SamplingRule:
     match; `None` and `""` are no constraint.
 
     Raises:
-        ConfigurationError: A value of the wrong type, or an unknown provenance.
+        ConfigurationError: A value of the wrong type or out of range, or an unknown provenance.
 
     Source: spec/sampling.md §6.2.
     """
 
     sample_rate: float
-    """Share to keep, 0.0-1.0; a number outside counts as the nearer end."""
+    """Share to keep, 0.0-1.0."""
     _: KW_ONLY
     service: str | None = None
     name: str | None = None
@@ -123,7 +123,7 @@ class SpanSamplingRule:
     """Which spans of dropped traces to keep all the same.
 
     Raises:
-        ConfigurationError: A value of the wrong type, or neither a service nor a name.
+        ConfigurationError: A value of the wrong type or out of range, or neither a service nor a name.
 
     Source: spec/sampling.md §14.1.
     """
@@ -211,7 +211,10 @@ def parse_number(field_name: str, value: object) -> float:
 
 
 def _checked_rate(value: object) -> float:
-    return clamp_rate(parse_number("sample_rate", value))
+    rate = parse_number("sample_rate", value)
+    if not 0.0 <= rate <= 1.0:
+        raise ConfigurationError(f"sample_rate: {value!r} is not from 0 to 1")
+    return float(rate)
 
 
 def _checked_glob(field_name: str, value: object) -> str | None:

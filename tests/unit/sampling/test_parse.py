@@ -116,6 +116,21 @@ def test_empty_and_null_fields_are_no_constraint():
     assert rules[0].matches_everything
 
 
+@pytest.mark.parametrize(
+    ("parse", "name"),
+    [(parse_sampling_rules, "DD_TRACE_SAMPLING_RULES"), (parse_span_sampling_rules, "DD_SPAN_SAMPLING_RULES")],
+)
+@pytest.mark.parametrize(("rate", "usable"), [(2, 1.0), ("1.5", 1.0), (-0.5, 0.0), (1e300, 1.0)])
+def test_rates_out_of_range(parse, name, rate, usable, caplog):
+    """In the environment the nearer end counts, never silently; in code it is an error, as for `sample_rate`."""
+    caplog.set_level(logging.WARNING, "ddtrace_manual")
+    elements = [{"service": "a", "sample_rate": 1}, {"service": "b", "sample_rate": rate}]
+    assert [rule.sample_rate for rule in parse(json.dumps(elements))] == [1.0, usable]
+    assert caplog.messages == [f"{name}[1]: sample_rate {rate!r} is not from 0 to 1; {usable:g} counts."]
+    with pytest.raises(ConfigurationError, match=r"^sampling_rules\[1\]: sample_rate: .* is not from 0 to 1$"):
+        parse(elements, strict=True, source="sampling_rules")
+
+
 def test_rules_from_code_pass_through():
     """Lists given in code may mix rules and mappings."""
     assert parse_sampling_rules([_GOOD, {"sample_rate": 0}], strict=True) == (_GOOD, SamplingRule(0))

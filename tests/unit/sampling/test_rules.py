@@ -78,6 +78,8 @@ def test_tag_values(view, value, matching, others):
         (lambda: SamplingRule(None), "sample_rate"),
         (lambda: SamplingRule(True), "sample_rate"),
         (lambda: SamplingRule(float("nan")), "sample_rate"),
+        (lambda: SamplingRule(1.5), "sample_rate: 1.5 is not from 0 to 1"),
+        (lambda: SpanSamplingRule(service="a", sample_rate=-0.1), "sample_rate: -0.1 is not from 0 to 1"),
         (lambda: SamplingRule(1, service=5), "service"),
         (lambda: SamplingRule(1, tags=["a"]), "tags"),
         (lambda: SamplingRule(1, tags={1: "a"}), "tags"),
@@ -94,8 +96,8 @@ def test_bad_values_in_code_raise(make, message):
 
 
 def test_rules_are_values():
-    """Rules clamp their rate, compare by value, can be hashed and cannot be changed."""
-    rule = SamplingRule(7, service="web", tags={"n": 20.0, "b": True, "s": "x*"})
+    """Rules compare by value, can be hashed and cannot be changed."""
+    rule = SamplingRule(1, service="web", tags={"n": 20.0, "b": True, "s": "x*"})
     assert rule.sample_rate == 1.0
     assert rule.tags == {"n": "20", "b": "true", "s": "x*"}
     assert rule == SamplingRule("1.0", service="web", tags={"n": "20", "b": "true", "s": "x*"})
