@@ -13,6 +13,7 @@ clients are not recorded; which statuses are errors is configured; a fragment is
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -58,6 +59,7 @@ _NOT_IN_HOST = re.compile(r"[^A-Za-z0-9._~:\[\]-]")
 _END_OF_AUTHORITY = re.compile(r"[/?#\\]")
 _REDACTED = "<redacted>"
 _MAX_STATUS = 999
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 
 
 class HttpRules:
@@ -179,7 +181,9 @@ def mark_failed(span: Span, status: int) -> None:
     """Mark a span as failed by its status, unless something more telling did."""
     if getattr(span, "status_code", None) != STATUS_ERROR:
         span.set_tag(_tags.ERROR_TYPE, str(status))
-        span.set_status(StatusCode.ERROR)
+        # Without a description the message would be the bare code, and a list of errors show "402: 402".
+        phrase = _PHRASES.get(status)
+        span.set_status(StatusCode.ERROR, f"{status} {phrase}" if phrase else str(status))
 
 
 def quoted_path(path: str) -> str:

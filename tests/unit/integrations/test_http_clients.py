@@ -122,6 +122,7 @@ def test_client_errors_are_errors(client, service, spans, status, error):
         str(status) if error else None,
         str(status),
     )
+    assert span.error_message == ("404 Not Found" if error else None)
 
 
 def test_a_redirect_stays_in_the_trace(client, service, spans):

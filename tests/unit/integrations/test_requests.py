@@ -67,6 +67,7 @@ def test_client_errors_are_errors(service, spans, status, error):
         session.get(f"{service.url}/{status}")
     span = spans.find("http.client.request")
     assert (span.error, span.error_type) == (error, str(status) if error else None)
+    assert span.error_message == {400: "400 Bad Request", 499: "499"}.get(status)
 
 
 def test_each_hop_of_a_redirect_is_a_span(service, spans):

@@ -167,6 +167,7 @@ def test_statuses_from_500_on_are_errors(spans, status, error):
     span = spans.find("http.server.request")
     assert span.error is error
     assert span.error_type == (status[:3] if error else None)
+    assert span.error_message == {"500 Broken": "500 Internal Server Error", "599 Odd": "599"}.get(status)
 
 
 def test_error_statuses_come_from_the_configuration():
