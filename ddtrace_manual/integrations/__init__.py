@@ -1,11 +1,13 @@
 """Opt-in helpers for what surrounds traced code: clients, servers, queues, threads, tasks, log records, signals.
 
-Nothing here patches anything. A name is imported from its module when it is first used.
+Nothing here patches anything. A name is imported from its module when it is first used. `import *` and `dir()` give
+those whose library is installed.
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,6 +128,21 @@ _MODULES = {
     ),
     "._wsgi": ("WsgiMiddleware",),
 }
+_LIBRARIES = {"._aiohttp": "aiohttp", "._celery": "celery", "._grpc": "grpc", "._httpx": "httpx"}
+"""What a module cannot be imported without, where that is no dependency of this library."""
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ValueError:  # somebody put a module without a specification in its place: it can be imported
+        return True
+
+
+if not TYPE_CHECKING:  # type checkers know all names
+    _absent = [module for module, library in _LIBRARIES.items() if not _is_installed(library)]
+    __all__ = [name for name in __all__ if not any(name in _MODULES[module] for module in _absent)]
+
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -139,5 +156,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, imported or not."""
+    """Return the public names that can be imported, whether they were or not."""
     return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -465,3 +465,25 @@ def test_names_are_imported_when_used():
         "import sys, ddtrace_manual.integrations as i; assert 'ddtrace_manual.integrations._futures' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.parametrize("gone", [(), ("grpc",), ("aiohttp", "celery", "grpc", "httpx")])
+def test_star_import_gives_what_is_installed(gone):
+    """`import *` and `dir()` leave out the names whose library is missing; such a name alone says what is missing."""
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({gone!r}))
+from ddtrace_manual.integrations import *
+import ddtrace_manual.integrations as i
+homes = {{name: home for name, home in i._HOMES.items() if i._LIBRARIES.get(home) in {gone!r}}}
+assert set(i.__all__) == set(i._HOMES) - set(homes) <= set(globals()) & set(dir(i)), i.__all__
+assert not set(homes) & set(dir(i))
+for name in homes:
+    try:
+        getattr(i, name)
+    except ImportError as exc:
+        assert i._LIBRARIES[homes[name]] in str(exc), exc
+    else:
+        raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
