@@ -15,9 +15,14 @@ from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY
 from ._model import LinkRecord, RemoteContext
 from ._runtime import RUNTIME
 
-__all__ = ["link_record", "otel_link"]
+__all__ = ["is_link_target", "link_record", "otel_link"]
 
 _NOTHING: Mapping[str, Any] = {}  # Any: attribute values are of any type, here and below
+
+
+def is_link_target(value: object) -> bool:
+    """Return whether a link can be made to values of this type."""
+    return isinstance(value, (Span, SpanContext, Link, LinkRecord, Mapping))
 
 
 def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> LinkRecord | None:

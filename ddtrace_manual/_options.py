@@ -6,7 +6,7 @@ What an option means is written beside its name in `_types.SpanOptions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext, SpanKind
@@ -14,14 +14,23 @@ from opentelemetry.trace import SpanContext, SpanKind
 from . import _tags
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
 from ._errors import safe_str
-from ._links import link_record
+from ._links import is_link_target, link_record
 from ._types import SpanOptions
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from ._tracing.span import Span as EngineSpan
 
-__all__ = ["KINDS", "SPAN_OPTION_NAMES", "apply", "check", "parent_context"]
+__all__ = [
+    "KINDS",
+    "SPAN_OPTION_NAMES",
+    "apply",
+    "check",
+    "checked_links",
+    "parent_context",
+    "refuse_unknown",
+    "settle",
+]
 
 SPAN_OPTION_NAMES = SpanOptions.__optional_keys__
 
@@ -32,6 +41,7 @@ KINDS: Mapping[object, SpanKind] = {
 """Kind by its name or by itself."""
 
 _TEXT_OPTIONS = ("service", "resource", "span_type")
+_FLAGS = ("measured", "new_trace")
 
 
 def settle(name: object, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:  # Any: options of several types
@@ -48,6 +58,8 @@ def settle(name: object, options: Mapping[str, Any]) -> tuple[str, dict[str, Any
         value = settled.get(option)
         if value is not None and not isinstance(value, str):
             settled[option] = safe_str(value)
+    if "links" in settled:
+        settled["links"] = checked_links(settled["links"])
     text = name if isinstance(name, str) else safe_str(name)
     check(text, settled)
     return text, settled
@@ -64,14 +76,53 @@ def check(name: object, options: Mapping[str, Any]) -> None:  # Any: options of 
     if not options:
         return
     if not options.keys() <= SPAN_OPTION_NAMES:
-        unknown = ", ".join(sorted(map(repr, options.keys() - SPAN_OPTION_NAMES)))
-        raise ConfigurationError(f"unknown span option {unknown}; there are {', '.join(sorted(SPAN_OPTION_NAMES))}")
+        refuse_unknown("span", options.keys() - SPAN_OPTION_NAMES, SPAN_OPTION_NAMES)
     for option in _TEXT_OPTIONS:
         value = options.get(option)
         if value is not None and not isinstance(value, str):
             raise ConfigurationError(f"option {option!r} must be a str or None, not {type(value).__name__}")
+    for option in _FLAGS:
+        value = options.get(option)
+        if value is not None and not isinstance(value, bool):
+            raise ConfigurationError(f"option {option!r} must be a bool, not {type(value).__name__}")
     _check_kind(options.get("kind"))
     _check_types(options)
+
+
+def refuse_unknown(taker: str, unknown: Iterable[str], known: Iterable[str]) -> NoReturn:
+    """Raise for options that `taker` does not have, with the one that was probably meant, or all there are.
+
+    Raises:
+        ConfigurationError: Always.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
+    names = sorted(known)
+    parts = []
+    for option in sorted(unknown):
+        near = get_close_matches(option, names, 1)
+        parts.append(f"{option!r} (did you mean {near[0]!r}?)" if near else repr(option))
+    raise ConfigurationError(f"{taker} has no option {', '.join(parts)}; there are {', '.join(names)}")
+
+
+def checked_links(links: object) -> tuple[object, ...] | None:
+    """Return the value of option `links` as a tuple, so that an iterator is read once.
+
+    Raises:
+        ConfigurationError: It is no iterable, or an element is nothing that can be linked to.
+    """
+    if links is None:
+        return None
+    if isinstance(links, (str, bytes, Mapping)) or not isinstance(links, Iterable):
+        raise ConfigurationError(f"option 'links' must be an iterable of links or None, not {type(links).__name__}")
+    targets = tuple(links)
+    for target in targets:
+        if not is_link_target(target):
+            raise ConfigurationError(
+                "option 'links' must be an iterable of spans, span contexts, contexts or headers, "
+                f"not of {type(target).__name__}",
+            )
+    return targets
 
 
 def _check_kind(kind: object) -> None:
@@ -96,9 +147,6 @@ def _check_types(options: Mapping[str, Any]) -> None:  # Any: options of several
     classes = ignore if isinstance(ignore, tuple) else () if ignore is None else (ignore,)
     if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
         raise ConfigurationError(f"option 'ignore' must be an exception class or a tuple of them, not {ignore!r}")
-    links = options.get("links")
-    if links is not None and (isinstance(links, (str, bytes)) or not hasattr(links, "__iter__")):
-        raise ConfigurationError(f"option 'links' must be an iterable of links or None, not {type(links).__name__}")
     parent = options.get("parent")
     if parent is not None and not isinstance(parent, (dict, trace.Span, SpanContext)):
         raise ConfigurationError(

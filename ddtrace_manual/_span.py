@@ -260,6 +260,15 @@ class SpanScope:
     ) -> None:
         self.__exit__(exc_type, exc, traceback)
 
+    if not TYPE_CHECKING:  # type checkers report the call by themselves
+
+        def __call__(self, *_: object, **__: object) -> object:
+            """Explain what to write instead of `@span(...)`."""
+            raise TypeError(
+                f"span({self._name!r}) is for `with` and `async with`; to trace a function, "
+                f"decorate it with @traced({self._name!r})",
+            )
+
     def __repr__(self) -> str:
         return f"span({self._name!r})"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from ._options import refuse_unknown
 from ._traced_plan import Arguments, CaptureArgs, CaptureReturn, TracedOptions, check_options
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def traced(  # noqa: PLR0913 - one keyword for each option
     ignore: tuple[type[BaseException], ...] | type[BaseException] | None = None,
     active_across_yield: bool | None = None,
     only: Iterable[str] | None = None,
+    **unknown: object,
 ) -> Any:
     """Run every call in a span. Use it bare, `@traced`, or called, `@traced("name", option=...)`.
 
@@ -84,6 +86,7 @@ def traced(  # noqa: PLR0913 - one keyword for each option
         active_across_yield: Keep the span of a generator current while it is suspended. Default: only where
             contextlib calls the generator, so that the `with` body is traced.
         only: For a class: exactly these members instead of its public methods.
+        **unknown: There are no others; type checkers report them.
 
     What is traced: a function: the call. A coroutine function: the await. A generator or async generator: from the
     first step to exhaustion, close or garbage collection; while it is suspended its span is not current. A function
@@ -93,13 +96,16 @@ def traced(  # noqa: PLR0913 - one keyword for each option
     A function given as an option that raises is counted and logged once; the call goes on without it.
 
     Raises:
-        ConfigurationError: An option is of the wrong type, names an unknown parameter or does not fit the target.
+        ConfigurationError: An option is unknown or of the wrong type, names an unknown parameter, or does not fit the
+            target.
         TypeError: The target cannot be called.
 
     Example:
         >>> @traced("checkout.pay", resource=lambda args: f"POST /orders/{args['order_id']}", capture_args=["amount"])
         ... def pay(order_id: int, amount: float) -> None: ...
     """
+    if unknown:
+        refuse_unknown("@traced", unknown, TracedOptions.__optional_keys__)
     options = check_options(
         name if isinstance(name, str) else None,
         {

@@ -75,9 +75,9 @@ def check_options(name: object, options: Mapping[str, Any]) -> TracedOptions:  #
         for option in (*_SPAN_OPTIONS, "ignore")
         if option in given and not (option in ("resource", "tags") and callable(given[option]))
     }
+    if "links" in plain:
+        plain["links"] = given["links"] = _options.checked_links(given["links"])
     _options.check(name or "name", plain)
-    if "links" in given:
-        given["links"] = tuple(given["links"])
     if "tags" in plain:
         given["tags"] = dict(given["tags"])
     _check_capture(given)

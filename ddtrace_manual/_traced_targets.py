@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from ._span import SpanScope
 from ._traced_calls import stand_in
 from ._traced_classes import (
     UNTRACED_MARK,
@@ -47,7 +48,7 @@ def decorate(target: Any, name: str | None, options: TracedOptions) -> Any:
         raise ConfigurationError("option 'only' is for classes")
     if is_descriptor(target):
         return _decorate_descriptor(target, name, options)
-    if not callable(target):
+    if not callable(target) or isinstance(target, SpanScope):  # a scope has a __call__ that only explains
         raise TypeError(_why_not_callable(target))
     parts = context_manager_parts(target)
     if parts is not None:

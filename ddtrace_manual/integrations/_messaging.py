@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from typing_extensions import Unpack
 
 from ddtrace_manual._context import Context
-from ddtrace_manual._options import check
+from ddtrace_manual._options import check, checked_links
 from ddtrace_manual._propagate import inject
 from ddtrace_manual._runtime import RUNTIME
 from ddtrace_manual._span import leave, span
@@ -198,6 +198,8 @@ class traced_consumer:  # noqa: N801 - used like a function
             "span_type": "queue",
         }
         self._options = {**defaults, **options, "tags": tags}
+        if "links" in self._options:
+            self._options["links"] = checked_links(self._options["links"])
         check(self._name, {**self._options, "ignore": self._ignore})
 
     def __enter__(self) -> Span:

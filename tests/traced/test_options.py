@@ -187,6 +187,8 @@ BAD_OPTIONS = [
     ({"tags": ["a"]}, "tags"),
     ({"links": 1}, "links"),
     ({"links": "abc"}, "links"),
+    ({"links": ["x"]}, "'links' must be .*, not of str"),
+    ({"links": [42]}, "'links' must be .*, not of int"),
     ({"measured": "yes"}, "measured"),
     ({"new_trace": 1}, "new_trace"),
     ({"capture_args": "order"}, "capture_args"),
@@ -221,9 +223,11 @@ def test_bad_names(name):
 
 
 def test_unknown_options():
-    """An unknown option is Python's own TypeError."""
-    with pytest.raises(TypeError, match="sevrice"):
+    """An unknown option is refused like one of a wrong type, with the one that was probably meant and all there are."""
+    with pytest.raises(ConfigurationError, match=r"@traced has no option 'sevrice' \(did you mean 'service'\?\)"):
         dd.traced(sevrice="x")
+    with pytest.raises(ConfigurationError, match=r"no option 'bogus'; there are active_across_yield, .* tags$"):
+        dd.traced(len, bogus=None)
 
 
 BAD_CLASS_OPTIONS = [

@@ -74,7 +74,11 @@ def test_a_child_takes_over_the_service_of_its_parent(traced_chunks):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"bogus": 1}, "bogus"),
+        ({"bogus": 1}, "span has no option 'bogus'; there are ignore, kind, .*, tags"),
+        ({"bogus": None}, "bogus"),
+        ({"sevrice": "x"}, r"'sevrice' \(did you mean 'service'\?\)"),
+        ({"measured": "yes"}, "'measured' must be a bool, not str"),
+        ({"new_trace": 1}, "'new_trace' must be a bool, not int"),
         ({"kind": "sideways"}, "kind"),
         ({"kind": []}, "kind"),
         ({"tags": [("a", 1)]}, "tags"),
@@ -84,6 +88,9 @@ def test_a_child_takes_over_the_service_of_its_parent(traced_chunks):
         ({"ignore": (ValueError, 3)}, "ignore"),
         ({"links": "abc"}, "links"),
         ({"links": 3}, "links"),
+        ({"links": [42]}, "'links' must be .*, not of int"),
+        ({"links": [None]}, "'links' must be .*, not of NoneType"),
+        ({"links": {"traceparent": "x"}}, "'links' must be an iterable of links or None, not dict"),
         ({"parent": 3}, "parent"),
     ],
 )
@@ -92,6 +99,25 @@ def test_bad_options_are_refused_by_name(make, options, named):
     """An unknown option or a wrong type raises ConfigurationError naming it, configured or not."""
     with pytest.raises(ConfigurationError, match=named):
         make("x", **options)
+
+
+def test_links_may_be_an_iterator(traced_chunks):
+    """Links given one by one are all there, also when the block is entered again."""
+    scope = dd.span("a", links=iter([trace.SpanContext(1, 2, is_remote=True), {"traceparent": "nonsense"}]))
+    for _ in range(2):
+        with scope as span:
+            assert [(link.trace_id, link.span_id) for link in span.link_records] == [(1, 2)]
+
+
+def test_a_span_as_a_decorator_says_what_to_write():
+    """`@span("x")` is refused when decorating, naming the decorator that does it; `@traced` refuses the block."""
+    with pytest.raises(TypeError, match=r"decorate it with @traced\('x'\)"):
+
+        @dd.span("x")
+        def work(): ...
+
+    with pytest.raises(TypeError, match="not SpanScope"):
+        dd.traced(dd.span("x"))
 
 
 class Unprintable:
@@ -264,7 +290,7 @@ def test_links_from_everything(traced_chunks):
     """Links are taken from spans, span contexts and OpenTelemetry links; what names no trace is left out."""
     other = dd.start_span("other")
     context = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
-    with dd.span("a", links=[other, context, trace.Link(context, {"k": "v"}), trace.INVALID_SPAN, object()]) as span:
+    with dd.span("a", links=[other, context, trace.Link(context, {"k": "v"}), trace.INVALID_SPAN]) as span:
         dd.add_link(context, {"late": True})
         dd.add_link(None)
     assert [(link.trace_id, link.span_id, dict(link.attributes), link.flags) for link in span.link_records] == [
