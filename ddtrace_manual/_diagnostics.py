@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ._log import UNREACHABLE, get_logger
+from ._log import DELIVERY, get_logger
 from ._log_setup import handle_directly
 from ._version import __version__
 from .config import SETTINGS, without_user_info
@@ -192,8 +192,8 @@ class StartupCheck:
         except AgentError as exc:
             if exc.status or self._is_cancelled:  # an answer that broke off is an answer
                 return
-            _emit(logging.WARNING, _UNREACHABLE, self._address)
-            self._agent_log.note(UNREACHABLE)
+            if self._agent_log.claim(DELIVERY):
+                _emit(logging.WARNING, _UNREACHABLE, self._address)
             _log.debug("The start-up check failed: %s", exc)
         except Exception:  # noqa: BLE001 - a transport given in a test, or the end of Python
             _log.debug("The start-up check failed", exc_info=True)

@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Final
 
-__all__ = ["LOGGER_NAME", "UNREACHABLE", "RateLimitedLogger", "get_logger", "set_logging_interval"]
+__all__ = ["DELIVERY", "LOGGER_NAME", "RateLimitedLogger", "get_logger", "set_logging_interval"]
 
 LOGGER_NAME = "ddtrace_manual"
 
@@ -70,27 +70,33 @@ class RateLimitedLogger:
         """`log` at ERROR."""
         self.log(logging.ERROR, kind, message, *args, exc_info=exc_info)
 
-    def clear(self, kind: str) -> int:
-        """Forget a kind whose fault ended; return how many of its lines were skipped since the last one."""
-        return self._last.pop(kind, (0.0, 0))[1]
+    def is_free(self, kind: str) -> bool:
+        """Say whether a line of this kind would not be skipped now: for those that can be told later as well."""
+        last = self._last.get(kind)
+        return last is None or self._is_unlimited() or time.monotonic() - last[0] >= self._limit_s()
 
-    def note(self, kind: str) -> None:
-        """Count a line of this kind that was logged elsewhere: the next one has to wait for the interval."""
-        self._last[kind] = (time.monotonic(), 0)
+    def claim(self, kind: str) -> bool:
+        """Say whether a line of this kind may be logged elsewhere now; the next one has to wait for the interval."""
+        return self._admit(kind) is not None
+
+    def _limit_s(self) -> float:
+        return _Shared.interval_s if self.interval_s is None else self.interval_s
+
+    def _is_unlimited(self) -> bool:
+        return self._limit_s() <= 0 or self._logger.isEnabledFor(logging.DEBUG)
 
     def _admit(self, kind: str) -> int | None:
         """Return the number of lines skipped before this one, or `None` to skip it too."""
-        interval_s = _Shared.interval_s if self.interval_s is None else self.interval_s
-        if interval_s <= 0 or self._logger.isEnabledFor(logging.DEBUG):
+        if self._is_unlimited():
             return 0
         now = time.monotonic()
         last = self._last.get(kind)
-        if last is not None and now - last[0] < interval_s:
+        if last is not None and now - last[0] < self._limit_s():
             self._last[kind] = (last[0], last[1] + 1)
             return None
         self._last[kind] = (now, 0)
         return last[1] if last is not None else 0
 
 
-UNREACHABLE: Final = "unreachable"
-"""Kind of every line that an absent Agent causes, whoever notices."""
+DELIVERY: Final = "delivery"
+"""Kind of every line about data that the Agent does not take, and about its return, whoever notices."""

@@ -297,6 +297,7 @@ class Parts:
             agent=self.agent,
             wait=lambda delay_s: self.worker.pause(delay_s),  # noqa: PLW0108 - the worker is made later
             health=self.health,
+            agent_log=self.agent_log,
         )
         self.worker = ExportWorker(
             queue=self.queue,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._agent import OtlpClient
-from ._log import get_logger
+from ._log import RateLimitedLogger, get_logger
 from ._stats import (
     NO_FILTERS,
     AggregationRules,
@@ -52,6 +52,7 @@ class Statistics:
         agent: Knows what the Agent can do.
         wait: Waits before a retry; returns `True` to give up at once.
         health: Takes health metrics, or `None`.
+        agent_log: Reports failed OTLP requests.
         otlp_transport: Carries OTLP requests; `None` makes the real one.
 
     Attributes:
@@ -71,6 +72,7 @@ class Statistics:
         agent: AgentWatch,
         wait: Callable[[float], bool],
         health: DogStatsdClient | None,
+        agent_log: RateLimitedLogger | None = None,
         otlp_transport: Transport | None = None,
     ) -> None:
         self._config = config
@@ -80,6 +82,7 @@ class Statistics:
         self._client = client
         self._agent = agent
         self._health = health
+        self._agent_log = agent_log
         self.is_otlp = config.span_metrics_enabled
         self.concentrator = self._make_concentrator()
         self.exporter: BucketExporter = (
@@ -117,7 +120,9 @@ class Statistics:
         config = self._config
         target = config.span_metrics_target()
         try:
-            receiver = OtlpClient(target.endpoint, headers=target.headers, wait=wait, transport=transport)
+            receiver = OtlpClient(
+                target.endpoint, headers=target.headers, wait=wait, transport=transport, log=self._agent_log
+            )
         except ConfigurationError as exc:
             _log.error("Cannot use the OTLP metrics endpoint, statistics are lost: %s", exc)
             receiver = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ddtrace_manual._log import UNREACHABLE, RateLimitedLogger, get_logger
+from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentError, AgentResponseError, AgentTimeoutError
 
 from .headers import valid_headers
@@ -115,6 +115,8 @@ class AgentClient:
         self._log_payloads = log_payloads
         self._rates_version = "0"
         self._failing: set[str] = set()
+        self._returned: set[str] = set()
+        """What the Agent takes again, which the log could not tell yet."""
 
     def send_traces(
         self,
@@ -232,16 +234,14 @@ class AgentClient:
 
     def _report(self, kind: str, path: str, body: bytes, result: SendResult) -> None:
         if result.delivered:
-            if kind in self._failing:
-                self._failing.discard(kind)
-                skipped = self._log.clear(kind) + self._log.clear(UNREACHABLE)
-                self._log.log(logging.INFO, f"{kind} again", "The Agent takes %s again [%d skipped]", kind, skipped)
+            self._report_return(kind)
             return
         self._failing.add(kind)
+        self._returned.discard(kind)
         where = getattr(self.transport, "address", "") + path
         shown = f", payload {body[:_LOGGED_PAYLOAD_BYTES].hex()}" if self._log_payloads else ""
         self._log.error(
-            UNREACHABLE if result.outcome in {"network", "timeout"} else kind,
+            DELIVERY,
             "Could not send %d bytes of %s to the Agent at %s after %d attempt(s): %s%s",
             len(body),
             kind,
@@ -250,6 +250,16 @@ class AgentClient:
             result.error,
             shown,
         )
+
+    def _report_return(self, kind: str) -> None:
+        """Say what the Agent takes again: with the first delivery for which the log has room."""
+        if kind in self._failing:
+            self._failing.discard(kind)
+            self._returned.add(kind)
+        if self._returned and self._log.is_free(DELIVERY):
+            what = " and ".join(sorted(self._returned))
+            self._returned.clear()
+            self._log.log(logging.INFO, DELIVERY, "The Agent takes %s again", what)
 
 
 def _sleep(delay_s: float) -> bool:

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentError, ConfigurationError
 
 from .headers import valid_headers
@@ -37,6 +37,7 @@ class OtlpClient:
         wait: Waits so many seconds before a retry; returns `True` to give up at once, as at shutdown.
         transport: Carries the requests; `None` makes the real one.
         retry: When to try again.
+        log: Reports failures.
 
     Raises:
         ConfigurationError: `endpoint` is no `http://` or `https://` address.
@@ -50,6 +51,7 @@ class OtlpClient:
         wait: Callable[[float], bool],
         transport: Transport | None = None,
         retry: RetryPolicy = _RETRY,
+        log: RateLimitedLogger | None = None,
     ) -> None:
         self._path, base = _split(endpoint)
         real = RequestsTransport(base)
@@ -58,7 +60,7 @@ class OtlpClient:
         self._headers = valid_headers({"Content-Type": "application/json", **headers})
         self._wait = wait
         self._retry = retry
-        self._log = RateLimitedLogger(get_logger("otlp"))
+        self._log = log if log is not None else RateLimitedLogger(get_logger("otlp"))
 
     def send(self, body: bytes, timeout_s: float) -> bool:
         """Post one body, with retries; return whether it was taken.
@@ -78,7 +80,7 @@ class OtlpClient:
             retries += 1
         self._log.log(
             logging.ERROR,
-            "send",
+            DELIVERY,
             "Could not send %d bytes to %s after %d attempt(s): %s",
             len(body),
             self._where,

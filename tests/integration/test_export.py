@@ -88,7 +88,7 @@ def test_every_format_arrives_equal(test_agent):
 
 
 def test_program_without_an_agent_runs_as_if_nothing_happened():
-    """With nobody at the address the program ends well; it says once why, and once what was lost at the end."""
+    """With nobody at the address the program ends well; it says why in one line."""
     errors = run_child(PROGRAM, DD_TRACE_AGENT_URL="http://127.0.0.1:9", DD_INSTRUMENTATION_TELEMETRY_ENABLED="false")
-    assert len(errors.splitlines()) <= 2
-    assert "Traceback" not in errors
+    (line,) = errors.splitlines()
+    assert "http://127.0.0.1:9" in line

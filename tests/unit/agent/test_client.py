@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from ddtrace_manual import _log
 from ddtrace_manual._agent import AgentClient, AgentInfo, Headers, RequestsTransport, Response, RetryPolicy
 from ddtrace_manual.exceptions import AgentConnectionError, AgentResponseError, AgentTimeoutError
 
@@ -248,21 +250,44 @@ def test_other_requests(transport, client):
     assert dict(headers) == {"datadog-meta-lang": "python", "dd-agent": "x"}
 
 
-def test_log(transport, client, caplog):
-    """A failure is one line a minute, without the payload; its end is told with what was left out."""
-    transport.answers = [answer(400)] * 3
+def test_log(transport, client, caplog, monkeypatch):
+    """Failures of every kind and their end share one line a minute, without payloads; the next tells what was left out.
+
+    The end is told as soon as there is room, unless the failure is back.
+    """
+    now = 100.0
+    monkeypatch.setattr(_log, "time", SimpleNamespace(monotonic=lambda: now))
     caplog.set_level(logging.INFO, "ddtrace_manual")
-
-    for _ in range(5):
-        client.send_traces(b"\x90\xab", chunks=1)
-
-    failure, end = caplog.records
-    assert failure.levelno == logging.ERROR
-    assert failure.getMessage() == (
-        "Could not send 2 bytes of traces to the Agent at http://agent:8126/v0.4/traces after 1 attempt(s): status 400"
-    )
-    assert end.levelno == logging.INFO
-    assert "2 skipped" in end.getMessage()
+    refused, away = answer(400), AgentConnectionError("refused")
+    steps = [  # seconds later, what, its answer, the line
+        (0, "traces", refused, "ERROR Could not send 2 bytes of traces to the Agent at http://agent:8126/v0.4/traces"),
+        (1, "stats", away, ""),
+        (1, "traces", refused, ""),
+        (1, "traces", answer(200), ""),
+        (50, "stats", away, ""),
+        (8, "traces", answer(200), "INFO The Agent takes traces again [3 skipped]"),
+        (59, "traces", refused, ""),
+        (0.5, "stats", answer(200), ""),
+        (0.5, "stats", answer(200), "INFO The Agent takes stats again [1 skipped]"),
+        (
+            60,
+            "stats",
+            answer(404),
+            "ERROR Could not send 2 bytes of stats to the Agent at http://agent:8126/v0.6/stats",
+        ),
+        (1, "stats", answer(200), ""),
+        (1, "traces", answer(200), ""),
+        (60, "traces", answer(200), "INFO The Agent takes stats and traces again"),
+        (60, "traces", answer(200), ""),
+    ]
+    for later, kind, each, line in steps:
+        now += later
+        caplog.clear()
+        transport.answers = [each]
+        client.send_traces(b"\x90\xab", chunks=1) if kind == "traces" else client.send_stats(b"\x90\xab")
+        lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        assert [text.partition(" after ")[0] for text in lines] == [line] * bool(line)
+        assert "90ab" not in caplog.text
 
 
 def test_log_of_payloads(transport, caplog):

@@ -203,6 +203,7 @@ def test_what_exceeds_the_budget_is_dropped_newest_first(make_rig, caplog):
     warnings = [record for record in caplog.records if "buffer" in record.message]
     assert len(warnings) == 1
     assert "DD_TRACE_WRITER_BUFFER_SIZE_BYTES" in warnings[0].message
+    assert warnings[0].message.endswith("the Agent takes nothing: network")
 
 
 def test_memory_holds_bytes_in_an_outage(rig):
@@ -413,7 +414,7 @@ def test_shutdown_ends_in_time(rig):
     rig.put(2)
     start_ns = rig.clock.now_ns
     assert not rig.worker.shutdown(3.0)
-    assert 3.0 <= (rig.clock.now_ns - start_ns) / 1e9 <= 3.1
+    assert 2.9 <= (rig.clock.now_ns - start_ns) / 1e9 <= 3.0
     assert rig.counters.dropped_spans == {"shutdown": 1}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import ddtrace_manual as dd
 from ddtrace_manual import _diagnostics, _log_setup
+from ddtrace_manual._log import DELIVERY
 from ddtrace_manual._receiver.server import FakeAgent
 from ddtrace_manual.sampling import SamplingRule
 
@@ -282,6 +283,22 @@ def test_a_check_that_cannot_be_made_says_nothing(setup, caplog, monkeypatch, br
     dd.configure(agent_url=NOBODY)
     assert finished(setup)
     assert len(lines(caplog, UNREACHABLE)) == (broken == "prepare_thread")
+
+
+def test_the_check_shares_the_minute_of_the_worker(setup, monkeypatch, caplog):
+    """When something else has told already that the Agent takes nothing, the check does not repeat it."""
+    start = threading.Thread.start
+
+    def tell(thread):
+        if thread.name == "ddtrace-manual-startup":
+            setup._setup.parts.agent_log.warning(DELIVERY, "told")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", tell)
+    dd.configure(agent_url=NOBODY)
+    assert finished(setup)
+    assert lines(caplog, UNREACHABLE) == []
+    assert "told" in caplog.text
 
 
 PROGRAM = """

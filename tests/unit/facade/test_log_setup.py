@@ -183,7 +183,21 @@ def test_the_logging_interval_is_shared(caplog):
     for rate, lines in ((0, 3), (60, 1)):
         apply(DD_TRACE_LOGGING_RATE=rate)
         caplog.clear()
-        limited.clear("kind")
         for _ in range(3):
-            limited.warning("kind", "line")
+            limited.warning(f"kind at {rate}", "line")
         assert len(caplog.records) == lines
+
+
+def test_lines_may_wait_or_be_logged_elsewhere(caplog):
+    """Whoever can wait asks whether there is room; a line logged elsewhere takes it. At DEBUG there always is."""
+    logger = logging.getLogger("ddtrace_manual.test")
+    limited = _log.RateLimitedLogger(logger, interval_s=60.0)
+    assert limited.is_free("kind")
+    assert limited.claim("kind")
+    assert not limited.is_free("kind")
+    assert not limited.claim("kind")
+    limited.warning("kind", "line")
+    assert caplog.records == []
+    caplog.set_level(logging.DEBUG, "ddtrace_manual")
+    assert limited.is_free("kind")
+    assert limited.claim("kind")
