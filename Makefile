@@ -17,10 +17,10 @@ ARGS ?=
 # Environments of the programs that tests start.
 PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
-.PHONY: help install format lint typecheck imports test test-all cov bench profile faults soak demo integration examples docs all clean
+.PHONY: help install format lint typecheck imports test test-all cov bench bench-features profile faults soak demo integration examples docs all clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 install: .venv/.stamp  ## make .venv with the package and all development tools
 
@@ -61,9 +61,14 @@ examples: .venv/.stamp  ## run the small examples
 demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces read back and shown (KEEP=1 keeps the page up)
 	.venv-demo/bin/python examples/shop/demo.py $(if $(KEEP),--keep)
 
-# BENCH="ten-span inject" picks workloads, ROUNDS=3 shortens, CHECK=1 fails when a goal is missed.
+# BENCH="ten-span inject" picks workloads, ROUNDS=3 shortens, CHECK=1 fails when a goal is missed, WRITE=1 puts the
+# ratios into docs/explanation/performance.md.
 bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## measure against ddtrace and the OpenTelemetry SDK
-	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check)
+	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check) $(if $(WRITE),--write)
+
+# FEATURES="statistics v0.5" picks rows, ROUNDS=3 shortens, WRITE=1 puts the table into docs/explanation/performance.md.
+bench-features: .venv-bench-ours/.stamp  ## measure what each feature costs, switched one at a time
+	.venv-bench-ours/bin/python benchmarks/features.py $(FEATURES) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write)
 
 # SECONDS_EACH=60 lengthens each run; the table goes into docs/explanation/delivery.md.
 faults: .venv/.stamp .venv-servers/.stamp  ## forks, exits and a misbehaving Agent, measured and written down

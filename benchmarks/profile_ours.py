@@ -15,21 +15,23 @@ import pstats
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE / "adapters"))
 
-import compare  # noqa: E402 - its folder is known only now
+import runs  # noqa: E402 - its folder is known only now
+import workloads  # noqa: E402 - likewise
 
 
 def main() -> None:
     """Profile the application's thread, then everything that runs on the library's own threads."""
     name = sys.argv[1] if len(sys.argv) > 1 else "ten-span"
-    workload = compare.WORKLOADS[name]
-    with compare.sink() as url:
-        os.environ.update(compare.environment(url, workload))
+    workload = workloads.WORKLOADS[name]
+    with runs.sink() as url:
+        os.environ.update(runs.environment(url, workload))
         # CPU time of the thread: waiting does not count.
         application, background = cProfile.Profile(time.thread_time), cProfile.Profile(time.thread_time)
         # Python 3.12 and later allow one profiler at a time: there the other threads are left out.
@@ -37,6 +39,8 @@ def main() -> None:
         adapter = importlib.import_module("ours")
         adapter.set_up()
         run = getattr(adapter, workload.function)
+        if workload.size:
+            run = partial(run, size=workload.size)
         run(workload.batch)
         adapter.flush()
         for _ in range(50):

@@ -19,7 +19,7 @@ import msgpack
 _INFO = json.dumps(
     {
         "version": "7.72.0",
-        "endpoints": ["/v0.3/traces", "/v0.4/traces", "/v0.5/traces", "/v0.6/stats"],
+        "endpoints": ["/v0.3/traces", "/v0.4/traces", "/v0.5/traces", "/v1.0/traces", "/v0.6/stats"],
         "client_drop_p0s": True,
         "span_events": True,
         "peer_tags": ["db.name", "peer.service"],
@@ -86,6 +86,8 @@ def count_spans(path: str, body: bytes) -> int:
     if path == "/v1/traces":
         return _count_otlp(body)
     payload = msgpack.unpackb(body, raw=True, strict_map_key=False)
+    if path == "/v1.0/traces":
+        return sum(len(chunk[4]) for chunk in payload[11])
     traces = payload[1] if path == "/v0.5/traces" else payload
     return sum(map(len, traces))
 

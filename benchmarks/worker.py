@@ -15,12 +15,16 @@ import gc
 import importlib
 import json
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 IMPORTS = {
     "ours": ["ddtrace_manual"],
+    "ours_features": ["ddtrace_manual"],
     "ddtrace_peer": ["ddtrace.trace"],
     "otel_peer": ["opentelemetry.sdk.trace.export", "opentelemetry.exporter.otlp.proto.http.trace_exporter"],
 }
@@ -35,6 +39,9 @@ def main() -> None:
     parser.add_argument("--workload", default="ten_span")
     parser.add_argument("--spans-each", type=int, default=10, help="spans of one iteration")
     parser.add_argument("--batch", type=int, default=190, help="iterations between two flushes")
+    parser.add_argument("--size", type=int, default=0, help="second argument of the workload; 0: it has none")
+    parser.add_argument("--threads", type=int, default=0, help="share each batch among threads; 0: main thread")
+    parser.add_argument("--set-up", default="set_up", help="function of the adapter that configures the library")
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time to spend")
     parser.add_argument("--total", type=int, default=200_000, help="spans to make in mode memory")
     args = parser.parse_args()
@@ -44,10 +51,10 @@ def main() -> None:
 
 
 def measure_cpu(args: argparse.Namespace) -> dict[str, float]:
-    """Return µs per span in the application's thread and in the whole process, everything delivered."""
+    """Return µs per span in the application's threads and in the whole process, everything delivered."""
     adapter = importlib.import_module(args.adapter)
-    adapter.set_up()
-    run = getattr(adapter, args.workload)
+    getattr(adapter, args.set_up)()
+    run = timed(adapter, args)
     run(args.batch)
     adapter.flush()
     gc.collect()
@@ -55,9 +62,7 @@ def measure_cpu(args: argparse.Namespace) -> dict[str, float]:
     iterations, app_s = 0, 0.0
     begin = time.process_time()
     while time.process_time() - begin < args.seconds:
-        before = time.thread_time()
-        run(args.batch)
-        app_s += time.thread_time() - before
+        app_s += run(args.batch)
         adapter.flush()
         iterations += args.batch
     adapter.shut_down()
@@ -70,10 +75,56 @@ def measure_cpu(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def timed(adapter: Any, args: argparse.Namespace) -> Callable[[int], float]:  # Any: a module
+    """Return the workload as a function that returns the CPU time of the threads that ran it, in seconds."""
+    run = getattr(adapter, args.workload)
+    if args.size:
+        run = partial(run, size=args.size)
+
+    def timed_run(count: int) -> float:
+        before = time.thread_time()
+        run(count)
+        return time.thread_time() - before
+
+    return Crew(timed_run, args.threads) if args.threads else timed_run
+
+
+class Crew:
+    """Threads that share a batch and run at the same time. They live on between batches.
+
+    Args:
+        run: Runs so many iterations and returns their CPU time, in seconds.
+        threads: How many.
+    """
+
+    def __init__(self, run: Callable[[int], float], threads: int) -> None:
+        self._run = run
+        self._count = 0
+        self._spent_s = [0.0] * threads
+        self._begin, self._end = threading.Barrier(threads + 1), threading.Barrier(threads + 1)
+        sys.setswitchinterval(1e-4)  # shares are short: by default one thread would be done before the next begins
+        for number in range(threads):
+            threading.Thread(target=self._work, args=(number,), daemon=True).start()
+
+    def __call__(self, count: int) -> float:
+        """Run a batch; return the sum of the threads' CPU times, in seconds."""
+        self._count, rest = divmod(count, len(self._spent_s))
+        assert not rest, "the batch cannot be shared evenly"
+        self._begin.wait()
+        self._end.wait()
+        return sum(self._spent_s)
+
+    def _work(self, number: int) -> None:
+        while True:
+            self._begin.wait()
+            self._spent_s[number] = self._run(self._count)
+            self._end.wait()
+
+
 def measure_memory(args: argparse.Namespace) -> dict[str, float]:
     """Return the highest resident size in MiB."""
     adapter = importlib.import_module(args.adapter)
-    adapter.set_up()
+    getattr(adapter, args.set_up)()
     run = getattr(adapter, args.workload)
     for _ in range(args.total // (args.spans_each * args.batch)):
         run(args.batch)

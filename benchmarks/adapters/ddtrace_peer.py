@@ -73,6 +73,19 @@ def ten_span_resources(count: int) -> None:
 ten_span_otel_api = ten_span
 
 
+def wide(count: int, size: int) -> None:
+    """Traces of `size` spans: a root and its children, one after the other, two attributes each."""
+    trace = tracer.trace
+    for _ in range(count):
+        with trace("web.request") as root:
+            root.set_tag("order.id", "A-1001")
+            root.set_tag("items", 3)
+            for _ in range(size - 1):
+                with trace("shop.step") as step:
+                    step.set_tag("order.id", "A-1001")
+                    step.set_tag("items", 3)
+
+
 @tracer.wrap()
 def nothing() -> None:
     """Do nothing, traced."""

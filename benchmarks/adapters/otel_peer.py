@@ -59,6 +59,19 @@ def ten_span(count: int) -> None:
 ten_span_otel_api = ten_span_resources = ten_span
 
 
+def wide(count: int, size: int) -> None:
+    """Traces of `size` spans: a root and its children, one after the other, two attributes each."""
+    start = tracer.start_as_current_span
+    for _ in range(count):
+        with start("web.request") as root:
+            root.set_attribute("order.id", "A-1001")
+            root.set_attribute("items", 3)
+            for _ in range(size - 1):
+                with start("shop.step") as step:
+                    step.set_attribute("order.id", "A-1001")
+                    step.set_attribute("items", 3)
+
+
 @tracer.start_as_current_span("nothing")
 def nothing() -> None:
     """Do nothing, traced."""

@@ -89,6 +89,19 @@ def ten_span_otel_api(count: int) -> None:
                             leaf.set_attribute("items", 3)
 
 
+def wide(count: int, size: int) -> None:
+    """Traces of `size` spans: a root and its children, one after the other, two attributes each."""
+    span = dd.span
+    for _ in range(count):
+        with span("web.request") as root:
+            root.set_tag("order.id", "A-1001")
+            root.set_tag("items", 3)
+            for _ in range(size - 1):
+                with span("shop.step") as step:
+                    step.set_tag("order.id", "A-1001")
+                    step.set_tag("items", 3)
+
+
 @dd.traced
 def nothing() -> None:
     """Do nothing, traced."""

@@ -24,9 +24,10 @@ def field(number, *payloads):
 
 
 def test_datadog_payloads(sink):
-    """Spans of all traces count, in v0.4 and in v0.5."""
+    """Spans of all traces count, in v0.4, v0.5 and v1.0."""
     assert sink.count_spans("/v0.4/traces", msgpack.packb([[{}, {}], [{}]])) == 3
     assert sink.count_spans("/v0.5/traces", msgpack.packb([["", "a"], [[[0] * 12] * 4]])) == 4
+    assert sink.count_spans("/v1.0/traces", msgpack.packb({2: "c", 11: [{4: [{}, {}], 6: b""}, {4: [{}]}]})) == 3
 
 
 def test_otlp_payload(sink):

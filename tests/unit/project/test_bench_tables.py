@@ -1,0 +1,151 @@
+"""What the benchmarks do with their measurements: ratios, growth, goals, tables and pages."""
+
+import importlib
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+SCRIPTS = ("compare", "features", "runs", "worker", "workloads")
+OURS, DDTRACE, OTEL = "ours", "ddtrace_peer", "otel_peer"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The scripts as modules, forgotten again afterwards."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    modules = {name: importlib.import_module(name) for name in SCRIPTS}
+    yield type("Scripts", (), modules)
+    for name in SCRIPTS:
+        sys.modules.pop(name, None)
+
+
+def runs_of(scripts, **medians):
+    """Return runs of two workloads, `app_us` for ours, ddtrace and OpenTelemetry."""
+    return {
+        name: {library: [{"app_us": value}] for library, value in zip((OURS, DDTRACE, OTEL), values, strict=True)}
+        for name, values in medians.items()
+    }
+
+
+def test_growth_is_taken_from_the_workload_compared_with(scripts):
+    """The report says by what cost and ratios are multiplied, and misses a goal when that is too much."""
+    runs = runs_of(scripts, trace=(2.0, 8.0, 20.0))
+    report = scripts.compare.summarise({"trace-10": runs["trace"], "trace-1000": runs["trace"]})["trace-1000"]
+    assert report["growth"] == {"app_us": {OURS: 1.0, DDTRACE: 1.0, OTEL: 1.0}}
+    assert report["ratios"] == {"app_us": {DDTRACE: 0.25, OTEL: 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("names", "after", "is_met"),
+    [
+        (("trace-10", "trace-1000"), (2.2, 8.0, 20.0), True),
+        (("trace-10", "trace-1000"), (2.4, 8.0, 20.0), False),  # not flat
+        (("threads-1", "threads-64"), (4.0, 16.0, 40.0), True),  # everybody is dearer
+        (("threads-1", "threads-64"), (4.0, 16.0, 20.0), False),  # worse in ratio to one peer
+    ],
+)
+def test_goals_about_growth(scripts, names, after, is_met):
+    """Cost must be flat over the size of traces, and ratios steady over the number of threads."""
+    runs = runs_of(scripts, before=(2.0, 8.0, 20.0), after=after)
+    workloads = scripts.compare.summarise(dict(zip(names, (runs["before"], runs["after"]), strict=True)))
+    assert scripts.compare.goals_met({"workloads": workloads}) is is_met
+
+
+def test_the_table_for_the_page_has_ratios_and_growth(scripts):
+    """One line a ratio, with its goal, and one line a comparison."""
+    runs = runs_of(scripts, before=(2.0, 8.0, 20.0), after=(3.0, 8.0, 30.0))
+    names = ("ten-span", "trace-10", "trace-1000")
+    workloads = scripts.compare.summarise(
+        dict(zip(names, (runs["before"], runs["before"], runs["after"]), strict=True))
+    )
+    text = scripts.compare.markdown({"machine": "m", "versions": {DDTRACE: "1", OTEL: "2"}, "workloads": workloads})
+    assert "| ten spans, two attributes each: application thread | 0.25 (goal 0.25) | 0.10 (goal 0.10) |" in text
+    assert "| `trace-1000` to `trace-10` | application thread | 1.50 | 1.00 | 1.50 |" in text
+
+
+def test_earlier_measurements_stay_unless_they_are_of_another_machine(scripts, tmp_path):
+    """Workloads measured before are kept with those of now, in the table's order."""
+    earlier = tmp_path / "latest.json"
+    earlier.write_text('{"machine": "m", "versions": {}, "workloads": {"inject": 1, "ten-span": 2}}')
+    report = {"machine": "m", "versions": {}, "workloads": {"inject": 3, "traced": 4}}
+    assert list(scripts.compare.with_earlier(report, earlier)["workloads"].items()) == [
+        ("ten-span", 2),
+        ("traced", 4),
+        ("inject", 3),
+    ]
+    assert scripts.compare.with_earlier({**report, "machine": "n"}, earlier)["workloads"] == {"inject": 3, "traced": 4}
+
+
+def test_text_between_markers_is_replaced(scripts, tmp_path, monkeypatch):
+    """Only what stands between the two markers changes; a page without them is an error."""
+    monkeypatch.setattr(scripts.runs, "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- t: begin -->\nold\n<!-- t: end -->\nafter\n")
+    scripts.runs.write_between_markers(page, "t", "new")
+    scripts.runs.write_between_markers(page, "t", "newer\n")
+    assert page.read_text() == "before\n<!-- t: begin -->\n\nnewer\n\n<!-- t: end -->\nafter\n"
+    with pytest.raises(RuntimeError, match="no markers"):
+        scripts.runs.write_between_markers(page, "u", "new")
+
+
+def test_pages_have_the_markers(scripts):
+    """The pages that the tools write into have the places for it."""
+    for name in ("bench", "features"):
+        text = scripts.compare.PAGE.read_text(encoding="utf-8")
+        assert f"<!-- {name}: begin -->" in text
+        assert f"<!-- {name}: end -->" in text
+
+
+def test_a_crew_shares_batches_among_live_threads(scripts):
+    """Every thread runs its share of every batch at the same time, and their times are summed."""
+    together = threading.Barrier(3, timeout=30)
+    seen = []
+
+    def run(count):
+        together.wait()
+        seen.append((threading.get_ident(), count))
+        return 0.25
+
+    interval = sys.getswitchinterval()
+    try:
+        crew = scripts.worker.Crew(run, 3)
+        assert [crew(6), crew(9)] == [0.75, 0.75]
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(count for _, count in seen) == [2, 2, 2, 3, 3, 3]
+    assert len({ident for ident, _ in seen}) == 3
+
+
+def test_a_timed_run_counts_the_thread_that_works(scripts):
+    """The CPU time of the workload is returned, waiting not included."""
+
+    class Adapter:
+        @staticmethod
+        def work(count, size):
+            time.sleep(0.05)
+            assert (count, size) == (4, 7)
+
+    args = type("Args", (), {"workload": "work", "size": 7, "threads": 0})
+    assert 0 <= scripts.worker.timed(Adapter, args)(4) < 0.05
+
+
+def test_every_workload_can_run(scripts):
+    """Each workload names a mode of the worker, and shares its batch evenly."""
+    for name, workload in scripts.workloads.WORKLOADS.items():
+        assert workload.mode in {"cpu", "memory", "import", "start"}, name
+        assert not workload.batch % (workload.threads or 1), name
+        assert workload.compared_with in {"", *scripts.workloads.WORKLOADS}, name
+
+
+def test_a_feature_changes_only_what_it_says(scripts):
+    """A row of the table of features runs the workload of its group with its own settings."""
+    workload = replace(scripts.workloads.WORKLOADS["ten-span"], environ={"DD_A": "1"})
+    changed = scripts.features.setting("b on", DD_B="2").applied_to(workload)
+    assert changed.environ == {"DD_A": "1", "DD_B": "2"}
+    assert replace(changed, environ=workload.environ, title=workload.title) == workload
+    assert len(scripts.features.names()) == len(set(scripts.features.names()))
