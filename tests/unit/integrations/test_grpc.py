@@ -22,6 +22,8 @@ class Service:
     def __init__(self):
         self.metadata = []
         self.released = threading.Event()
+        self.ended = threading.Event()
+        """A stream is over; set after the span heard of it, which asked to be told earlier."""
 
     def act(self, message, context):
         self.metadata.append(dict(context.invocation_metadata()))
@@ -41,6 +43,7 @@ class Service:
         return self.act(request, context)
 
     def unary_stream(self, request, context):
+        context.add_callback(self.ended.set)
         for number in range(3):
             yield self.act(request, context) + str(number).encode()
             if request == b"wait":
@@ -142,6 +145,7 @@ def test_a_stream_that_is_cancelled_ends_both_spans(spans):
         answers.cancel()
         with pytest.raises(grpc.RpcError):
             list(answers)
+        assert service.ended.wait(20)  # released earlier, the handler might be done before the server hears of it
     server, client = spans.find("grpc.server.request"), spans.find("grpc.client.request")
     assert (server.tag("rpc.grpc.status_code"), server.error) == (1, False)
     assert client.error_type == "CANCELLED"
