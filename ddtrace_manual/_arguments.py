@@ -15,7 +15,8 @@ What becomes of a value:
 
 No `repr` of the application's classes is called and nothing is iterated but the containers above: a captured
 argument never runs a query, and never tells what its class keeps for itself. At most 25 tags are recorded for one
-call's arguments, and as many for its return value.
+call's arguments, and as many for its return value. Arguments that are no containers come first, and containers
+share what is left, so that a long list does not hide the argument behind it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from itertools import islice
+from operator import itemgetter
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -174,8 +176,19 @@ def captured_tags(
         Exception: Whatever the redactor or a container of the application raises.
     """
     capture = _Capture(prefix, redact or redact_secrets)
+    containers: list[tuple[int, str, object]] = []
     for name, value in values.items():
-        capture.add(_text(str(name), MAX_NAME_CHARS), value, 0)
+        text = _text(str(name), MAX_NAME_CHARS)
+        size = _size(value)
+        if size:
+            containers.append((size, text, value))
+        else:
+            capture.add(text, value, 0)
+    containers.sort(key=itemgetter(0))  # what a small one leaves of its share goes to those after it
+    for index, (_, text, value) in enumerate(containers):
+        free = MAX_VALUES - len(capture.tags)
+        capture.limit = len(capture.tags) + free // (len(containers) - index)
+        capture.add(text, value, 0)
     if capture.truncated:
         capture.tags[TRUNCATED_TAG] = True
     return capture.tags
@@ -188,11 +201,12 @@ class _Capture:
         self._prefix = prefix
         self._redact = redact
         self.tags: dict[str, str | int | float | bool] = {}
+        self.limit = MAX_VALUES
         self.truncated = False
 
     def add(self, name: str, value: object, depth: int) -> None:
         """Record a value and, down to the depth allowed, what it contains."""
-        if len(self.tags) >= MAX_VALUES:
+        if len(self.tags) >= self.limit:
             self.truncated = True
             return
         value = self._redact(name, value)
@@ -223,6 +237,15 @@ def _items(value: object) -> Iterable[tuple[object, object]] | None:
     if is_dataclass(value) and not isinstance(value, type):
         return ((field.name, getattr(value, field.name, None)) for field in fields(value) if field.repr)
     return None
+
+
+def _size(value: object) -> int:
+    """Return how many items a container has, about; 0 for an empty one and for everything else."""
+    if isinstance(value, (str, int, float)):
+        return 0
+    if isinstance(value, (dict, list, tuple, set, frozenset)):
+        return len(value)
+    return len(fields(value)) if is_dataclass(value) and not isinstance(value, type) else 0
 
 
 def _leaf(value: object) -> str | int | float | bool:  # noqa: PLR0911 - the table of the module, row by row

@@ -120,7 +120,22 @@ def test_count_is_bounded():
     tags = captured_tags({"v": list(range(1000)), "w": 1}, "arg.", keep)
     assert len(tags) == MAX_VALUES + 1
     assert tags[TRUNCATED_TAG] is True
-    assert "arg.w" not in tags
+    assert tags["arg.w"] == 1
+
+
+def test_one_long_container_does_not_hide_the_others():
+    """Plain values come first, and containers share the rest: what a small one does not need goes to longer ones."""
+    values = {"first": list(range(1000)), "mid": {"k": [1, 2], "l": 3}, "second": list(range(1000)), "last": "x"}
+    tags = captured_tags(values, "", keep)
+    counts = {name: sum(tag.split(".")[0] == name for tag in tags) for name in values}
+    assert counts == {"first": 10, "mid": 3, "second": 11, "last": 1}
+    assert tags[TRUNCATED_TAG] is True
+
+
+def test_more_values_than_the_bound():
+    """With plain values alone beyond the bound, containers are left out."""
+    tags = captured_tags({"v": [1], "w": [2], **{str(number): number for number in range(MAX_VALUES + 5)}}, "", keep)
+    assert set(tags) == {*map(str, range(MAX_VALUES)), TRUNCATED_TAG}
 
 
 def test_cycles_end():
