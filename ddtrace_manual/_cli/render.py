@@ -167,6 +167,8 @@ def _error_lines(span: _Span, prefix: str, width: int, *, color: bool) -> list[s
     what = [_text(meta.get(key)) for key in ("error.type", "error.message") if meta.get(key)]
     if not what:
         return []
+    if what[-1].startswith(f"{what[0]} "):
+        del what[0]  # 404: 404 Not Found
     line = _cut(f"{prefix}✗ {': '.join(what)}", width)
     return [f"{_RED}{line}{_RESET}" if color else line]
 

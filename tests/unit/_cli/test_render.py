@@ -49,6 +49,8 @@ def test_errors_are_marked_and_explained():
     assert [line for line in lines if line.endswith("✗")] == [lines[1], lines[2]]
     assert lines[3] == "│  " + "   " + "✗ ValueError: no way"
     assert not lines[4].endswith("✗")
+    refused = span(1, error=1, **{"error.type": "402", "error.message": "402 Payment Required"})
+    assert render_trace([refused], width=80).splitlines()[2].strip() == "✗ 402 Payment Required"
 
 
 def test_unknown_parents_cycles_and_repeated_ids_are_drawn_once():
