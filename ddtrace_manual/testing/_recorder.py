@@ -227,7 +227,9 @@ class SpanRecorder:
             wanted = ", ".join(
                 [repr(name)] * (name is not None) + [f"{key}={value!r}" for key, value in criteria.items()]
             )
-            raise AssertionError(f"{len(found) or 'no'} spans match {wanted}; recorded:\n{self.tree() or '  nothing'}")
+            shown = [key.removeprefix("span_") for key in criteria if key not in ("tags", "trace_id")]
+            recorded = self.tree(*shown, *(criteria.get("tags") or ()))
+            raise AssertionError(f"{len(found) or 'no'} spans match {wanted}; recorded:\n{recorded or '  nothing'}")
         return found[0]
 
     def roots(self) -> list[RecordedSpan]:

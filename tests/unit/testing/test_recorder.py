@@ -144,14 +144,17 @@ def test_finding(spans, criteria, names):
 
 
 def test_finding_one_says_what_there_is(spans):
-    """`find` refuses none and several, and shows the tree."""
-    for _ in range(2):
-        with dd.span("twice"):
+    """`find` refuses none and several, and shows the tree with what was asked for."""
+    for number in range(2):
+        with dd.span("twice", span_type="web", tags={"n": number}):
             pass
     with pytest.raises(AssertionError, match=r"2 spans match 'twice'; recorded:\ntwice\ntwice"):
         spans.find("twice")
-    with pytest.raises(AssertionError, match="no spans match 'a', kind='server'; recorded:\ntwice"):
+    with pytest.raises(AssertionError, match=r"no spans match 'a', kind='server'; recorded:\ntwice \[kind=internal\]"):
         spans.find("a", kind="server")
+    shown = r"no spans match 'twice', span_type='db', tags={'n': 2}; recorded:\ntwice \[type=web, n=0\]\ntwice .*n=1"
+    with pytest.raises(AssertionError, match=shown):
+        spans.find("twice", span_type="db", tags={"n": 2})
     spans.clear()
     with pytest.raises(AssertionError, match="no spans match ; recorded:\n  nothing"):
         spans.find()
