@@ -31,7 +31,7 @@ __all__ = ["StartupCheck", "log_startup", "log_unused", "missing_parts", "startu
 _log = get_logger("startup")
 
 _CONFIGURATION: Final = "DATADOG TRACER CONFIGURATION - %s"
-_UNREACHABLE: Final = "DATADOG TRACER DIAGNOSTIC - Agent not reachable at %s"
+_UNREACHABLE: Final = "DATADOG TRACER DIAGNOSTIC - Agent not reachable at %s (%s): %s"
 _FAILED: Final = "DATADOG TRACER DIAGNOSTIC - Failed to collect start-up logs: %s"
 _OF_THE_MOMENT: Final = frozenset({"date", "runtime_id"})
 _THREAD_NAME: Final = "ddtrace-manual-startup"
@@ -193,8 +193,7 @@ class StartupCheck:
             if exc.status or self._is_cancelled:  # an answer that broke off is an answer
                 return
             if self._agent_log.claim(DELIVERY):
-                _emit(logging.WARNING, _UNREACHABLE, self._address)
-            _log.debug("The start-up check failed: %s", exc)
+                _emit(logging.WARNING, _UNREACHABLE, self._address, self._parts.client.setting, exc)
         except Exception:  # noqa: BLE001 - a transport given in a test, or the end of Python
             _log.debug("The start-up check failed", exc_info=True)
 

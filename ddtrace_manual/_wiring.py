@@ -255,6 +255,7 @@ class Parts:
             wait=lambda delay_s: self.worker.wait_to_retry(delay_s),  # noqa: PLW0108 - the worker is made later
             log=self.agent_log,
             log_payloads=config.trace_writer_log_error_payloads,
+            setting=config.agent_url_setting,
         )
         self.client = client
         self.queue = ChunkQueue(

@@ -93,6 +93,7 @@ class AgentClient:
         retry: When to try traces again.
         log: Reports failures.
         log_payloads: Whether failures show the beginning of the payload, in hexadecimal.
+        setting: What named the address, for messages.
     """
 
     def __init__(
@@ -105,8 +106,10 @@ class AgentClient:
         retry: RetryPolicy | None = None,
         log: RateLimitedLogger | None = None,
         log_payloads: bool = False,
+        setting: str = "DD_TRACE_AGENT_URL",
     ) -> None:
         self.transport = transport
+        self.setting = setting
         self.timeout_s = timeout_s
         self._headers = valid_headers(headers)
         self._wait = wait if wait is not None else _sleep
@@ -238,14 +241,17 @@ class AgentClient:
             return
         self._failing.add(kind)
         self._returned.discard(kind)
-        where = getattr(self.transport, "address", "") + path
+        where = getattr(self.transport, "address", "")
+        if where.startswith("http"):  # behind the name of a file the path of the request would look like a part of it
+            where += path
         shown = f", payload {body[:_LOGGED_PAYLOAD_BYTES].hex()}" if self._log_payloads else ""
         self._log.error(
             DELIVERY,
-            "Could not send %d bytes of %s to the Agent at %s after %d attempt(s): %s%s",
+            "Could not send %d bytes of %s to the Agent at %s (%s) after %d attempt(s): %s%s",
             len(body),
             kind,
             where,
+            self.setting,
             result.attempts,
             result.error,
             shown,

@@ -12,10 +12,12 @@ import http.client
 import io
 import queue
 import socket
+import stat
 import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from requests import PreparedRequest, Request
@@ -138,8 +140,15 @@ class _HTTPPool(HTTPConnectionPool):
 
 
 class _HTTPSPool(HTTPSConnectionPool):
+    """Trusts what the system trusts, or `SSL_CERT_FILE`, besides the authorities that `requests` brings along."""
+
     QueueCls = _Idle
     ConnectionCls: Any = _HTTPSConnection  # Any: the protocol it is declared with is not met by urllib3 itself
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: passed on
+        import ssl  # noqa: PLC0415 - there are Pythons without it
+
+        super().__init__(*args, **{**kwargs, "ssl_context": ssl.create_default_context()})
 
 
 def _unix_pool(path: str) -> type[HTTPConnectionPool]:
@@ -152,7 +161,9 @@ def _unix_pool(path: str) -> type[HTTPConnectionPool]:
                 _connect(sock, path)
             except OSError as exc:
                 if exc.errno == errno.EPROTOTYPE:  # ignored by urllib3, which would go on without a connection
-                    raise ConnectionRefusedError(f"{path} is a socket of another type") from exc
+                    raise ConnectionRefusedError(f"{path} is a socket of another type") from None
+                if isinstance(exc, ConnectionRefusedError) and not _is_socket(path):
+                    raise ConnectionRefusedError(f"{path} is not a socket") from None
                 raise
             return sock
 
@@ -160,6 +171,13 @@ def _unix_pool(path: str) -> type[HTTPConnectionPool]:
         ConnectionCls: Any = _UnixConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
     return _UnixPool
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode)
+    except OSError:
+        return True  # it has gone meanwhile, or nobody may look
 
 
 class Exchanger:

@@ -24,7 +24,7 @@ from ._otlp import OtlpSignal, OtlpTarget, resolve_otlp_target
 from ._parsers import format_map
 from ._process import GIT_TAGS, format_process_tags, system_hostname, without_credentials
 from ._settings import BY_ENV, BY_NAME, CODE_NAMES, SETTINGS
-from ._sources import RANKS, REMOTE, Found, Inputs, Resolution, check_code_settings, gather_inputs
+from ._sources import CODE, RANKS, REMOTE, Found, Inputs, Resolution, check_code_settings, gather_inputs
 
 if TYPE_CHECKING:
     from ._settings_type import Settings
@@ -42,6 +42,11 @@ _LEVELS: Final = {
     "off": _OFF,
 }
 _NO_TAGS: Final = frozenset({"service", "version", *GIT_TAGS})
+_ADDRESS_NAMES: Final = {  # in the environment, in code
+    "trace_agent_url": ("DD_TRACE_AGENT_URL", "agent_url"),
+    "agent_host": ("DD_AGENT_HOST", "agent_host"),
+    "trace_agent_port": ("DD_TRACE_AGENT_PORT", "agent_port"),
+}
 _MATCHERS: Final = ("service", "name", "resource", "tags")
 
 
@@ -196,6 +201,15 @@ class Config(EffectiveSettings):
     def is_set(self, name: str) -> bool:
         """Say whether anybody configured the setting: its value is neither default nor calculated."""
         return any(RANKS[found.origin] > 1 for found in self._found[CODE_NAMES[name]])
+
+    @property
+    def agent_url_setting(self) -> str:
+        """Which setting named the address of the Agent, in the form it was given: for messages about that address."""
+        for names in (("trace_agent_url",), ("agent_host", "trace_agent_port")):
+            given = [_ADDRESS_NAMES[name][self.origin(name) == CODE] for name in names if self.is_set(name)]
+            if given:
+                return " and ".join(given)
+        return "default of DD_TRACE_AGENT_URL"
 
     def otlp(self, signal: OtlpSignal) -> OtlpTarget:
         """Return where a signal is sent by OTLP: `traces`, `metrics` or `logs`.

@@ -50,6 +50,22 @@ def test_the_agent_address_follows_the_first_match(load, environ, sockets, url, 
 
 
 @pytest.mark.parametrize(
+    ("environ", "code", "setting"),
+    [
+        ({}, {}, "default of DD_TRACE_AGENT_URL"),
+        ({"DD_TRACE_AGENT_URL": "bad"}, {}, "default of DD_TRACE_AGENT_URL"),
+        ({"DD_TRACE_AGENT_URL": "http://h", "DD_AGENT_HOST": "a"}, {}, "DD_TRACE_AGENT_URL"),
+        ({"DD_TRACE_AGENT_URL": "http://h"}, {"agent_url": "http://i"}, "agent_url"),
+        ({"DD_AGENT_HOST": "a"}, {}, "DD_AGENT_HOST"),
+        ({"DD_AGENT_HOST": "a"}, {"agent_port": 1}, "DD_AGENT_HOST and agent_port"),
+    ],
+)
+def test_messages_name_what_decided_the_address(load, environ, code, setting):
+    """The setting is named in the form in which it was given."""
+    assert load(environ, code=code).agent_url_setting == setting
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "ftp://h",

@@ -148,10 +148,11 @@ def test_line_hides_secrets(setup, caplog, monkeypatch):
 
 
 def test_absent_agent_is_reported(setup, caplog):
-    """The check runs behind `configure()` and warns, with the address."""
+    """The check runs behind `configure()` and warns, with the address, what named it and the reason."""
     dd.configure(agent_url=NOBODY)
     assert finished(setup)
-    assert lines(caplog, UNREACHABLE) == [NOBODY]
+    (line,) = lines(caplog, UNREACHABLE)
+    assert line.startswith(f"{NOBODY} (agent_url): ConnectionRefusedError")
     assert [record.levelname for record in caplog.records if UNREACHABLE in record.getMessage()] == ["WARNING"]
 
 
