@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
@@ -465,6 +466,13 @@ def test_names_are_imported_when_used():
         "import sys, ddtrace_manual.integrations as i; assert 'ddtrace_manual.integrations._futures' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_a_stand_in_for_a_library_counts_as_installed(monkeypatch):
+    """A module that a test puts in a library's place has no specification, and can be imported."""
+    monkeypatch.setitem(sys.modules, "stand_in", types.ModuleType("stand_in"))
+    assert integrations._is_installed("stand_in")
+    assert not integrations._is_installed("no_such_library")
 
 
 @pytest.mark.parametrize("gone", [(), ("grpc",), ("aiohttp", "celery", "grpc", "httpx")])
