@@ -69,6 +69,8 @@ with dd.span("name", service="s", kind="client", tags={"a": None}) as span:
 dd.span()  # type: ignore[call-arg]
 dd.span("name", kind="sideways")  # type: ignore[arg-type]
 dd.span("name", sevrice="s")  # type: ignore[call-arg]
+dd.span("name")(work)  # type: ignore[operator]
+dd.span("name", links=[42])  # type: ignore[list-item]
 dd.start_span("name", start_time_ns="now")  # type: ignore[arg-type]
 dd.set_tag(1, "x")  # type: ignore[arg-type]
 dd.add_link("span")  # type: ignore[arg-type]

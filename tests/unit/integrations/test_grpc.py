@@ -11,6 +11,7 @@ import pytest
 
 import ddtrace_manual as dd
 from ddtrace_manual.integrations import GrpcClientInterceptor, GrpcServerInterceptor
+from ddtrace_manual.integrations._grpc import _when_done
 from ddtrace_manual.testing import SpanRecorder
 
 SERVICE = "shop.Orders"
@@ -47,7 +48,7 @@ class Service:
         for number in range(3):
             yield self.act(request, context) + str(number).encode()
             if request == b"wait":
-                self.released.wait(10)
+                self.released.wait(30)
 
     def stream_unary(self, requests, context):
         return b"".join(self.act(request, context) for request in requests)
@@ -62,6 +63,27 @@ class Service:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
+class Watch(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Knows when each call is over and its span with it: gRPC tells in a thread of its own, after the last answer."""
+
+    def __init__(self):
+        self.calls = []
+
+    def watch(self, continuation, details, request):
+        call = continuation(details, request)
+        over = threading.Event()
+        _when_done(call, over.set)  # after the callback of the interceptor inside
+        self.calls.append(over)
+        return call
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = watch
+
+
 @contextlib.contextmanager
 def running(client=None, server=None):
     """Run the service; yield it with a channel to it. All calls are over when the block ends."""
@@ -72,8 +94,11 @@ def running(client=None, server=None):
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            service.channel = grpc.intercept_channel(channel, GrpcClientInterceptor() if client is None else client)
+            watch = Watch()
+            inner = GrpcClientInterceptor() if client is None else client
+            service.channel = grpc.intercept_channel(channel, watch, inner)
             yield service
+        assert all(over.wait(20) for over in watch.calls)
         service.released.set()
         server.stop(5).wait()
 
