@@ -27,6 +27,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
 
+from .pipe import PipeSocket, is_pipe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -180,23 +182,39 @@ def _is_socket(path: str) -> bool:
         return True  # it has gone meanwhile, or nobody may look
 
 
+def _pipe_pool(path: str) -> type[HTTPConnectionPool]:
+    class _PipeConnection(_HTTPConnection):
+        def _new_conn(self) -> Any:  # Any: not quite a socket
+            return PipeSocket(path, _deadline.remaining_s())
+
+    class _PipePool(_HTTPPool):
+        ConnectionCls: Any = _PipeConnection  # Any: the protocol it is declared with is not met by urllib3 itself
+
+    return _PipePool
+
+
+def _local_pool(path: str) -> type[HTTPConnectionPool]:
+    return _pipe_pool(path) if is_pipe(path) else _unix_pool(path)
+
+
 class Exchanger:
     """Carries out exchanges over one pool of connections. Thread-safe; belongs to the process that made it.
 
     Args:
-        unix_path: Socket to connect to whatever the URL says; `None` for TCP.
+        local_path: Socket or pipe to connect to whatever the URL says; `None` for TCP.
         max_bytes: Longest response body accepted.
         reuse_connections: Keep connections for further exchanges.
     """
 
-    def __init__(self, unix_path: str | None, max_bytes: int, *, reuse_connections: bool) -> None:
+    def __init__(self, local_path: str | None, max_bytes: int, *, reuse_connections: bool) -> None:
         self._max_bytes = max_bytes
-        self._reuse_connections = reuse_connections
+        # Nothing tells whether an idle pipe is still connected.
+        self._reuse_connections = reuse_connections and not (local_path and is_pipe(local_path))
         # One pool of one connection: a larger one is filled with placeholders anew for every request.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         self._prepared: dict[tuple[str, str], PreparedRequest] = {}
         self._adapter.poolmanager.pool_classes_by_scheme = {
-            "http": _HTTPPool if unix_path is None else _unix_pool(unix_path),
+            "http": _HTTPPool if local_path is None else _local_pool(local_path),
             "https": _HTTPSPool,
         }
 

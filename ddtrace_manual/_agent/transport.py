@@ -1,4 +1,4 @@
-"""One HTTP exchange with the Agent, over TCP or a Unix socket.
+"""One HTTP exchange with the Agent, over TCP, a Unix socket or a Windows named pipe.
 
 The whole exchange has one deadline, however slowly the other side answers; the answer is bounded;
 redirects, proxies, netrc and cookies do not exist here; nothing of it is traced.
@@ -27,6 +27,8 @@ from opentelemetry.context import (
 
 from ddtrace_manual.exceptions import AgentConnectionError, ConfigurationError
 
+from .pipe import is_pipe
+
 if TYPE_CHECKING:
     from .exchange import Exchanger
 
@@ -35,6 +37,7 @@ __all__ = ["MAX_RESPONSE_BYTES", "Headers", "RequestsTransport", "Response", "Tr
 MAX_RESPONSE_BYTES: Final = 1 << 20
 """Longest response body accepted, in bytes."""
 _UNIX_SCHEME: Final = "unix://"
+_PIPE_SCHEME: Final = "windows:"
 
 
 class Headers(Mapping[str, str]):
@@ -94,8 +97,8 @@ class RequestsTransport:
     Resolving a host name is not interrupted by the timeout; it only counts towards it.
 
     Args:
-        agent_url: `http://host:port[/prefix]`, `https://…` or `unix:///path`.
-        reuse_connections: Keep the connection open between requests; never across a fork.
+        agent_url: `http://host:port[/prefix]`, `https://…`, `unix:///path` or `windows:` and the path of a pipe.
+        reuse_connections: Keep the connection open between requests; never across a fork, and no pipe.
 
     Attributes:
         address: `agent_url` without credentials, for messages.
@@ -105,7 +108,7 @@ class RequestsTransport:
     """
 
     def __init__(self, agent_url: str, *, reuse_connections: bool = False) -> None:
-        self._base_url, self._unix_path = split_agent_url(agent_url)
+        self._base_url, self._local_path = split_agent_url(agent_url)
         self.address = _without_credentials(agent_url)
         self._reuse_connections = reuse_connections
         # By process id, and only by atomic operations: a fork could leave a lock locked.
@@ -139,7 +142,7 @@ class RequestsTransport:
                 from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
             except ImportError as exc:  # nothing can be imported any more once the interpreter ends
                 raise AgentConnectionError(f"cannot import the HTTP library: {exc}") from exc
-            made = Exchanger(self._unix_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
+            made = Exchanger(self._local_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)
             opened = self._opened.setdefault(pid, made)  # another thread may have been faster
             for other in self._opened.keys() - {pid}:
                 self._opened.pop(other, None)  # the parent's connections: let go of them here
@@ -149,7 +152,7 @@ class RequestsTransport:
 
 
 def split_agent_url(agent_url: str) -> tuple[str, str | None]:
-    """Return the base URL of requests without a trailing slash, and the path of the Unix socket if there is one.
+    """Return the base URL of requests without a trailing slash, and the path of the socket or pipe if there is one.
 
     Raises:
         ConfigurationError: Not a URL this transport can use.
@@ -159,8 +162,11 @@ def split_agent_url(agent_url: str) -> tuple[str, str | None]:
         if not path:
             raise ConfigurationError(f"{agent_url!r} names no socket")
         return "http://localhost", path
-    if agent_url.startswith("windows:"):
-        raise ConfigurationError("Windows named pipes are not supported; use http:// or unix://")
+    if agent_url.startswith(_PIPE_SCHEME):
+        path = agent_url[len(_PIPE_SCHEME) :]
+        if not is_pipe(path):
+            raise ConfigurationError(f"{agent_url!r} names no pipe")
+        return "http://localhost", path
     try:
         parts = urlsplit(agent_url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

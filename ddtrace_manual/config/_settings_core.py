@@ -133,8 +133,9 @@ EXPORT: tuple[Setting, ...] = (
         "DD_TRACE_AGENT_URL",
         AGENT_URL,
         "http://localhost:8126",
-        "Address of the Agent: `http://host:port[/prefix]`, `https://…` or `unix:///path`. Beats host and port from"
-        " whatever source; without it they decide, then the socket `/var/run/datadog/apm.socket` if it exists.",
+        "Address of the Agent: `http://host:port[/prefix]`, `https://…`, `unix:///path` or, on Windows,"
+        r" `windows:\\.\pipe\name`. Beats host and port from whatever source;"
+        " without it they decide, then the socket `/var/run/datadog/apm.socket` if it exists.",
         code_aliases=("agent_url",),
         default_text="calculated",
         is_url=True,

@@ -84,13 +84,14 @@ def check(found, where, why):
         ("http://localhost:99999", "a host and a port in 1-65535"),
         ("http://[::1", "a host and a port in 1-65535"),
         ("unix://", "must name a socket"),
+        (r"windows:\\.\pipe\datadog-apm", "only Windows has those"),
     ],
 )
 def test_what_is_no_address(agent, url, why):
     """One warning names the variable; the traces go where host and port say. In code it is an error at once."""
     environ = {"DD_TRACE_AGENT_URL": url, "DD_AGENT_HOST": "127.0.0.1", "DD_TRACE_AGENT_PORT": str(agent.port)}
     (line,) = run("", environ)
-    assert line.startswith(f"DD_TRACE_AGENT_URL='{url}' is ignored: must ")
+    assert line.startswith(f"DD_TRACE_AGENT_URL={url!r} is ignored: must ")
     assert why in line
     assert sorted(agent.accepted) == ["0", "1", "2"]
     with pytest.raises(AssertionError, match="ConfigurationError: agent_url must"):

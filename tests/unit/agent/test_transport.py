@@ -459,10 +459,11 @@ def test_import_that_fails(monkeypatch):
         ("http://[::1]:8126", ("http://[::1]:8126", None)),
         ("unix:///var/run/datadog/apm.socket", ("http://localhost", "/var/run/datadog/apm.socket")),
         ("unix://relative", ("http://localhost", "relative")),
+        (r"windows:\\.\pipe\dd", ("http://localhost", r"\\.\pipe\dd")),
     ],
 )
 def test_addresses(url, expected):
-    """An address is split into the base of URLs and the path of a socket."""
+    """An address is split into the base of URLs and the path of a socket or pipe."""
     assert split_agent_url(url) == expected
 
 
@@ -477,7 +478,7 @@ def test_addresses(url, expected):
         "http://[::1",
         "http://h:x",
         "unix://",
-        r"windows:\\.\pipe\dd",
+        r"windows:pipe\dd",
     ],
 )
 def test_bad_address(url):
