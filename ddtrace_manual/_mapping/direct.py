@@ -127,8 +127,11 @@ class OrdinarySpans:
                 continue
             if scope is not last_scope:
                 last_scope, entry = scope, scopes.get(id(scope)) or self._entry_of(scope)
-            # A service known by name was admitted by the general path.
-            common = entry.default if service is None else entry.by_service.get(service)
+            if service is not None:
+                # One known by name was admitted by the general path; one that is no text may not be hashable.
+                common = entry.by_service.get(service) if type(service) is str else None
+            else:
+                common = entry.default
             template = common.templates[status_code * 2] if common is not None and entry.is_fast else None
             if template is None or common is None:
                 others.append(span)

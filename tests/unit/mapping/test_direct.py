@@ -110,6 +110,17 @@ def test_bytes_say_what_dictionaries_say(mapper_settings, spans):
         assert sorted(got, key=lambda span: order[span["span_id"]]) == expected
 
 
+@pytest.mark.parametrize("service", [["a"], ("a", {"b": 1}), {"a": 1}, 1, True, ""], ids=repr)
+def test_a_service_that_is_no_text(root, service):
+    """A child that took over what its parent has for a service, whatever that is, is sent as the mapping says."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    child = ordinary_child(root, 2)
+    root.values = {"service.name": service}
+    child.values["service.name"] = service
+    for _ in range(2):
+        assert decoded(mapper, [root, child], 1, directly=True) == decoded(mapper, [root, child], 1, directly=False)
+
+
 def ordinary_child(parent, span_id, name="op"):
     span = SpanRecord()
     span.otel_name = span.operation_name = name
