@@ -17,10 +17,10 @@ ARGS ?=
 # Environments of the programs that tests start.
 PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
-.PHONY: help install format lint typecheck imports test test-all cov bench bench-features profile faults soak demo integration examples docs all clean
+.PHONY: help install format lint typecheck imports test test-all cov bench bench-features bench-dependencies profile faults soak demo integration examples docs all clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 install: .venv/.stamp  ## make .venv with the package and all development tools
 
@@ -70,6 +70,10 @@ bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stam
 bench-features: .venv-bench-ours/.stamp  ## measure what each feature costs, switched one at a time
 	.venv-bench-ours/bin/python benchmarks/features.py $(FEATURES) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write)
 
+# ROUNDS=3 shortens, WRITE=1 puts the tables into docs/explanation/dependencies.md.
+bench-dependencies: .venv-bench-ours/.stamp .venv-bench-encoders/.stamp  ## measure what dependencies cost, and others instead
+	.venv-bench-ours/bin/python benchmarks/dependencies.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write)
+
 # SECONDS_EACH=60 lengthens each run; the table goes into docs/explanation/delivery.md.
 faults: .venv/.stamp .venv-servers/.stamp  ## forks, exits and a misbehaving Agent, measured and written down
 	$(BIN)/pytest -q tests/faults
@@ -115,6 +119,10 @@ clean:  ## remove what the targets made, environments included
 .venv-bench-ours/.stamp: pyproject.toml
 	@$(call need-python)
 	@$(PYTHON) scripts/environment.py .venv-bench-ours --editable
+
+.venv-bench-encoders/.stamp: pyproject.toml
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-bench-encoders --editable --group bench-encoders
 
 .venv-bench-ddtrace/.stamp:
 	@$(call need-python)

@@ -132,6 +132,7 @@ CHILDREN = {
 TRACED = {
     "traced-method": Feature("a method", function="traced_method"),
     "traced-async": Feature("a coroutine function", function="traced_async"),
+    "traced-generator": Feature("a generator of ten steps", function="generators"),
     "traced-arguments": Feature("`capture_args=True`, two arguments", function="traced_arguments"),
 }
 PARTIAL = {"partial-flush": setting("partial flush off", DD_TRACE_PARTIAL_FLUSH_ENABLED="false")}

@@ -28,6 +28,7 @@ __all__ = [
     "machine",
     "measure",
     "progress",
+    "python_of",
     "sink",
     "spread",
     "versions",
@@ -45,7 +46,7 @@ TITLES = {"ours": "ours", "ddtrace_peer": "ddtrace", "otel_peer": "otel"}
 
 
 def measure(
-    url: str, workload: Workload, library: str, seconds: float, *, adapter: str = "", set_up: str = ""
+    url: str, workload: Workload, library: str, seconds: float, *, adapter: str = "", set_up: str = "", venv: str = ""
 ) -> dict[str, float]:
     """Do one run in a process of its own; add which share of its spans the sink received.
 
@@ -56,11 +57,12 @@ def measure(
         seconds: CPU time to spend.
         adapter: Module with the functions, when it is another than the library's.
         set_up: Function of it that configures the library, when it is another than `set_up`.
+        venv: Environment, when it is another than the library's.
 
     Raises:
         RuntimeError: The run failed, or spans were lost that must not be.
     """
-    command = [str(python_of(library)), str(HERE / "worker.py"), workload.mode, adapter or library]
+    command = [str(python_of(library, venv)), str(HERE / "worker.py"), workload.mode, adapter or library]
     command += ["--workload", workload.function, "--spans-each", str(workload.spans_each)]
     command += ["--batch", str(workload.batch), "--size", str(workload.size), "--threads", str(workload.threads)]
     command += ["--seconds", str(seconds), "--set-up", set_up or "set_up"]
@@ -106,9 +108,9 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values), "runs": values}
 
 
-def python_of(library: str) -> Path:
-    """Return the interpreter of a library's environment."""
-    return ROOT / LIBRARIES[library] / "bin" / "python"
+def python_of(library: str, venv: str = "") -> Path:
+    """Return the interpreter of a library's environment, or of another one."""
+    return ROOT / (venv or LIBRARIES[library]) / "bin" / "python"
 
 
 def machine() -> str:

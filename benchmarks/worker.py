@@ -24,6 +24,7 @@ from typing import Any
 
 IMPORTS = {
     "ours": ["ddtrace_manual"],
+    "ours_encoders": ["ddtrace_manual"],
     "ours_features": ["ddtrace_manual"],
     "ddtrace_peer": ["ddtrace.trace"],
     "otel_peer": ["opentelemetry.sdk.trace.export", "opentelemetry.exporter.otlp.proto.http.trace_exporter"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -25,7 +25,6 @@ from ours import (
     ten_span_resources,
     traced_arguments,
     traced_async,
-    traced_generator,
     traced_method,
     traced_nested,
     wide,
@@ -46,7 +45,6 @@ __all__ = [
     "ten_span_resources",
     "traced_arguments",
     "traced_async",
-    "traced_generator",
     "traced_method",
     "traced_nested",
     "wide",
@@ -230,3 +228,18 @@ def children_raise(count: int) -> None:
                         raise ValueError("no such order")
                     except ValueError:
                         pass
+
+
+@dd.traced
+def numbers() -> Iterator[int]:
+    """Yield ten numbers."""
+    yield from range(10)
+
+
+def generators(count: int) -> None:
+    """Decorated generators of ten steps inside a span, 99 each."""
+    for _ in range(count):
+        with dd.span("parent"):
+            for _ in range(99):
+                for _ in numbers():
+                    pass

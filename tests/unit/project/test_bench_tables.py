@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-SCRIPTS = ("compare", "features", "runs", "worker", "workloads")
+SCRIPTS = ("compare", "dependencies", "features", "runs", "worker", "workloads")
 OURS, DDTRACE, OTEL = "ours", "ddtrace_peer", "otel_peer"
 
 
@@ -95,10 +95,13 @@ def test_text_between_markers_is_replaced(scripts, tmp_path, monkeypatch):
 
 def test_pages_have_the_markers(scripts):
     """The pages that the tools write into have the places for it."""
-    for name in ("bench", "features"):
-        text = scripts.compare.PAGE.read_text(encoding="utf-8")
-        assert f"<!-- {name}: begin -->" in text
-        assert f"<!-- {name}: end -->" in text
+    costs, dependencies = scripts.compare.PAGE, scripts.dependencies.PAGE
+    pages = {costs: ("bench", "features"), dependencies: ("imports", "encoders", "exchanges", "sketches")}
+    for page, names in pages.items():
+        text = page.read_text(encoding="utf-8")
+        for name in names:
+            assert f"<!-- {name}: begin -->" in text
+            assert f"<!-- {name}: end -->" in text
 
 
 def test_a_crew_shares_batches_among_live_threads(scripts):
@@ -149,3 +152,23 @@ def test_a_feature_changes_only_what_it_says(scripts):
     assert changed.environ == {"DD_A": "1", "DD_B": "2"}
     assert replace(changed, environ=workload.environ, title=workload.title) == workload
     assert len(scripts.features.names()) == len(set(scripts.features.names()))
+
+
+def test_the_time_of_an_import_counts_for_who_needs_it(scripts):
+    """A module counts for its dependency, one of the standard library for the dependency that imports it first."""
+    report = """import time: self [us] | cumulative | imported package
+import time:        10 |         10 | site
+import time:         1 |          1 |     json
+import time:         2 |          3 |   msgpack
+import time:         4 |          4 |   opentelemetry.context
+import time:         8 |          8 |   opentelemetry.sdk.trace
+import time:        16 |         16 |   struct
+import time:        32 |         65 | ddtrace_manual
+import time:        64 |         64 | late
+"""
+    assert scripts.dependencies.shares_of(report) == {
+        "msgpack": 3,
+        "opentelemetry-api": 4,
+        "opentelemetry-sdk": 8,
+        "ourselves": 48,
+    }
