@@ -21,8 +21,8 @@ _NOTHING: Mapping[str, Any] = {}  # Any: attribute values are of any type, here 
 
 
 def is_link_target(value: object) -> bool:
-    """Return whether a link can be made to values of this type."""
-    return isinstance(value, (Span, SpanContext, Link, LinkRecord, Mapping))
+    """Return whether a value is of a kind that can be linked to; it may still name nothing."""
+    return isinstance(value, (Span, SpanContext, Link, LinkRecord)) or _may_hold_headers(value)
 
 
 def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> LinkRecord | None:
@@ -31,7 +31,8 @@ def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> 
     Linking to a local span does not decide its sampling: flags are unknown unless it is decided.
 
     Args:
-        target: A span, a span context, an OpenTelemetry link, a context (what `extract` returns), or headers.
+        target: A span, a span context, an OpenTelemetry link, a context (what `extract` returns), or headers
+            in any form that `extract` takes.
         attributes: Details of the link, over those of an OpenTelemetry link.
     """
     if isinstance(target, Link):
@@ -42,7 +43,7 @@ def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> 
         return _from_span(target, attributes or {})
     if isinstance(target, LinkRecord):
         return target
-    return _from_mapping(target, attributes or {}) if isinstance(target, Mapping) else None
+    return _from_carrier(target, attributes or {}) if _may_hold_headers(target) else None
 
 
 def otel_link(record: LinkRecord) -> Link:
@@ -70,9 +71,18 @@ def _from_span_context(context: object, attributes: Mapping[str, Any]) -> LinkRe
     return LinkRecord(context.trace_id, context.span_id, attributes, state, flags, is_remote=context.is_remote)
 
 
-def _from_mapping(target: Mapping[Any, Any], attributes: Mapping[str, Any]) -> LinkRecord | None:
+def _may_hold_headers(value: object) -> bool:
+    """Return whether a value is a mapping, a message, or pairs, as `extract` takes them."""
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value)  # noqa: PLR2004 - a pair
+    return isinstance(value, Mapping) or callable(getattr(type(value), "items", None))
+
+
+def _from_carrier(target: object, attributes: Mapping[str, Any]) -> LinkRecord | None:
     """Read a context, or extract one from headers; keys of contexts are no header names."""
-    if isinstance(target, Context) or SPAN_KEY in target or REMOTE_CONTEXT_KEY in target:
+    if isinstance(target, Mapping) and (
+        isinstance(target, Context) or SPAN_KEY in target or REMOTE_CONTEXT_KEY in target
+    ):
         return _from_context(target, attributes)
     if RUNTIME.extract is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from opentelemetry import trace
@@ -127,7 +127,10 @@ class Span(trace.Span):
     def span_type(self, value: str | None) -> None: ...
 
 
-LinkTarget = Span | trace.Span | trace.SpanContext | trace.Link | Context | Mapping[str, str]
+Headers = Mapping[str, Any] | Sequence[tuple[str | bytes, str | bytes]]
+"""Headers by name, or pairs. Any: some have lists as values."""
+
+LinkTarget = Span | trace.Span | trace.SpanContext | trace.Link | Context | Headers
 """What a span can be linked to: a span, a span context, an OpenTelemetry link, what `extract` returned, or headers."""
 
 ParentTarget = "Span | trace.Span | trace.SpanContext | Context"

@@ -30,7 +30,7 @@ every_option = dd.traced(
     span_type="web",
     kind="server",
     tags={"a": 1, "b": ["c"]},
-    links=[trace.INVALID_SPAN_CONTEXT, {"traceparent": "x"}],
+    links=[trace.INVALID_SPAN_CONTEXT, {"traceparent": "x"}, [("traceparent", "x")]],
     measured=True,
     new_trace=True,
     capture_args=["order"],
@@ -73,6 +73,7 @@ dd.span("name")(work)  # type: ignore[operator]
 dd.span("name", links=[42])  # type: ignore[list-item]
 dd.start_span("name", start_time_ns="now")  # type: ignore[arg-type]
 dd.set_tag(1, "x")  # type: ignore[arg-type]
+dd.add_link([("traceparent", b"x")])
 dd.add_link("span")  # type: ignore[arg-type]
 
 

@@ -89,6 +89,7 @@ def test_a_child_takes_over_the_service_of_its_parent(traced_chunks):
         ({"links": "abc"}, "links"),
         ({"links": 3}, "links"),
         ({"links": [42]}, "'links' must be .*, not of int"),
+        ({"links": [("traceparent", "x")]}, "'links' must be .*, not of tuple"),
         ({"links": [None]}, "'links' must be .*, not of NoneType"),
         ({"links": {"traceparent": "x"}}, "'links' must be an iterable of links or None, not dict"),
         ({"parent": 3}, "parent"),

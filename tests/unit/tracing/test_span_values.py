@@ -4,6 +4,7 @@ import math
 import threading
 from collections import OrderedDict, UserDict, deque
 from decimal import Decimal
+from email.message import Message
 from enum import Enum, IntEnum
 from types import MappingProxyType
 
@@ -219,6 +220,14 @@ STATE = TraceState([("vendor", "x")])
 CONTEXT = SpanContext(123, 456, is_remote=True, trace_flags=TraceFlags(1), trace_state=STATE)
 
 
+def message(headers):
+    """Return headers as the standard library's HTTP server has them."""
+    made = Message()
+    for name, value in headers.items():
+        made[name] = value
+    return made
+
+
 @pytest.mark.parametrize(
     ("target", "flags", "tracestate"),
     [
@@ -230,10 +239,29 @@ CONTEXT = SpanContext(123, 456, is_remote=True, trace_flags=TraceFlags(1), trace
         ({**DATADOG, "x-datadog-sampling-priority": "-1"}, 0, "dd=s:-1"),
         ({key: DATADOG[key] for key in list(DATADOG)[:2]}, None, ""),
         (W3C, 1, "dd=s:1"),
+        ([*W3C.items()], 1, "dd=s:1"),
+        (tuple((name.encode(), value.encode()) for name, value in DATADOG.items()), 1, "dd=s:2"),
+        (message(DATADOG), 1, "dd=s:2"),
+        ({"type": "http", "headers": [(name.encode(), value.encode()) for name, value in W3C.items()]}, 1, "dd=s:1"),
         (lambda: dd.extract(DATADOG), 1, "dd=s:2"),
         (lambda: trace.get_current_span(dd.extract(W3C)), 1, "dd=s:1"),
     ],
-    ids=["context", "unsampled", "link", "span", "datadog", "rejected", "undecided", "w3c", "extracted", "remote span"],
+    ids=[
+        "context",
+        "unsampled",
+        "link",
+        "span",
+        "datadog",
+        "rejected",
+        "undecided",
+        "w3c",
+        "pairs",
+        "pairs of bytes",
+        "message",
+        "ASGI scope",
+        "extracted",
+        "remote span",
+    ],
 )
 @pytest.mark.parametrize("way", ["span method", "function", "option", "started"])
 def test_links_to_whatever_names_a_span(spans, target, flags, tracestate, way):
