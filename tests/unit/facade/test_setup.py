@@ -154,6 +154,17 @@ def test_disabled_tracing_does_nothing(fresh_setup, agent):
     assert agent.spans() == []
 
 
+def test_disabled_tracing_stands_for_the_parent(fresh_setup, agent, monkeypatch):
+    """While tracing is disabled a span asks no tracer for anything, and hands on what the caller sent."""
+    provider = dd.configure(service="s", agent_url=agent.url, trace_enabled=False)
+    monkeypatch.setattr(type(provider), "get_tracer", None)
+    remote = trace.NonRecordingSpan(trace.SpanContext(0xA1, 0xB2, is_remote=True))
+    with trace.use_span(remote), dd.span("a") as span, dd.span("b", new_trace=True) as other:
+        span.set_tag("k", 1)
+        assert (span.trace_id, span.span_id) == (0xA1, 0xB2)
+        assert (other.trace_id, other.span_id) == (0, 0)
+
+
 def test_a_foreign_provider_stays_in_charge(fresh_setup, agent, caplog):
     """An OpenTelemetry provider installed before is respected and said so once; the facade works over it."""
     stock = StockProvider()
