@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from . import _tags
 from ._agent import (
@@ -72,7 +72,7 @@ from .sampling import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ._agent import Entity, Transport
     from ._model import SegmentRecord
@@ -98,7 +98,7 @@ def make_resource(config: Config) -> tuple[Resource, str]:
     Source: spec/span-mapping.md §4.1, spec/configuration.md §9.3.
     """
     given: Resource | None = config.resource
-    resource = Resource.create(dict(config.resource_attributes))
+    resource = _detect_resource(config.resource_attributes)
     if given is not None:
         resource = resource.merge(given)
     named = str(resource.attributes.get(_tags.SERVICE_NAME) or "")
@@ -110,6 +110,14 @@ def make_resource(config: Config) -> tuple[Resource, str]:
     if config.version:
         resolved[_tags.SERVICE_VERSION] = config.version
     return resource.merge(Resource(resolved)), service
+
+
+def _detect_resource(attributes: Mapping[str, str]) -> Resource:
+    """Return the SDK's resource with these attributes."""
+    try:
+        return Resource.create(dict(attributes))
+    except RuntimeError:  # the SDK asks its detectors on threads, and none can be started in this interpreter
+        return OTELResourceDetector().detect().merge(Resource(dict(attributes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,17 +157,16 @@ with dd.span("parent", tags={{"seq": "p"}}):
     assert child["metrics"]["_sampling_priority_v1"] == parent["metrics"]["_sampling_priority_v1"]
 
 
-@pytest.mark.slow  # the interpreter lock may be with another thread at the fork: the child hangs now and then
 def test_a_fork_without_hooks(program, agent):
     """Where C code forks without telling Python, as uWSGI does, the child still sends only its own spans."""
     ended = program(f"""{WAIT}
 import ctypes
 configure()
 def fork():
-    # A raw fork leaves the child without interpreter lock if another thread takes it at that moment, which
-    # nobody can mend. uWSGI forks before it makes threads; here the worker is given time to fall asleep.
+    # PyDLL keeps the interpreter lock during the call, as uWSGI does: had another thread taken it, the child would wait
+    # for it for ever. The worker is given time to fall asleep, so that it holds no lock of an import or of logging.
     time.sleep(0.2)
-    return ctypes.CDLL(None).fork()
+    return ctypes.PyDLL(None).fork()
 trace("p0"); assert dd.flush(10); trace("p1")
 child = fork()
 if not child:

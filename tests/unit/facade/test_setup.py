@@ -229,6 +229,22 @@ def test_the_resource_may_name_the_service(fresh_setup, agent):
     assert second["service"] == "configured"
 
 
+def test_the_resource_needs_no_threads(fresh_setup, agent, monkeypatch):
+    """Where no thread can be started the SDK cannot run its detectors; what is configured counts all the same."""
+
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Resource, "create", fail)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=core")
+    dd.configure(service="s", agent_url=agent.url)
+    with dd.span("a"):
+        pass
+    dd.flush()
+    (span,) = agent.spans()
+    assert (span["service"], span["meta"]["team"]) == ("s", "core")
+
+
 def test_agent_rates_are_used_for_later_traces(fresh_setup, agent):
     """Rates of an answer decide the traces after it."""
     dd.configure(service="s", agent_url=agent.url)
