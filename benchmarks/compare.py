@@ -209,8 +209,16 @@ def print_growth(name: str, metric: str, grown: dict[str, float]) -> None:
 def markdown(report: dict[str, Any]) -> str:
     """Return the ratios as a table for the README and the performance page."""
     versions = report["versions"]
+    rounds = {
+        len(value["runs"])
+        for workload in report["workloads"].values()
+        for by_library in workload["metrics"].values()
+        for value in by_library.values()
+    }
     lines = [
-        f"| {report['machine']} | ddtrace {versions['ddtrace_peer']} | OpenTelemetry SDK {versions['otel_peer']} |",
+        f"{report['machine']}; medians of {' to '.join(map(str, sorted({min(rounds), max(rounds)})))} runs.",
+        "",
+        f"| | ddtrace {versions['ddtrace_peer']} | OpenTelemetry SDK {versions['otel_peer']} |",
         "|---|---|---|",
     ]
     for workload in report["workloads"].values():
@@ -224,10 +232,10 @@ def markdown(report: dict[str, Any]) -> str:
         for metric in workload["growth"]
     ]
     if grown:
-        lines += ["", "| cost of a span, grows to | | ours | ddtrace | OpenTelemetry SDK |", "|---|---|---|---|---|"]
+        lines += ["", "| cost of a span, divided | | ours | ddtrace | OpenTelemetry SDK |", "|---|---|---|---|---|"]
     for before, name, metric, by_library in grown:
         cells = [f"{by_library[library]:.2f}" for library in LIBRARIES]
-        lines.append(f"| `{name}` to `{before}` | {METRICS[metric].split(',')[0]} | {' | '.join(cells)} |")
+        lines.append(f"| `{name}` / `{before}` | {METRICS[metric].split(',')[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -50,6 +50,8 @@ def measure(
 ) -> dict[str, float]:
     """Do one run in a process of its own; add which share of its spans the sink received.
 
+    One that fails is reported and repeated once, because a table takes long.
+
     Args:
         url: Address of the sink.
         workload: What to run.
@@ -60,24 +62,33 @@ def measure(
         venv: Environment, when it is another than the library's.
 
     Raises:
-        RuntimeError: The run failed, or spans were lost that must not be.
+        RuntimeError: It failed, or lost spans that must not be lost, twice.
     """
     command = [str(python_of(library, venv)), str(HERE / "worker.py"), workload.mode, adapter or library]
     command += ["--workload", workload.function, "--spans-each", str(workload.spans_each)]
     command += ["--batch", str(workload.batch), "--size", str(workload.size), "--threads", str(workload.threads)]
     command += ["--seconds", str(seconds), "--set-up", set_up or "set_up"]
+    what = f"{library}, {workload.title}"
+    try:
+        return _measure_once(url, workload, command, what)
+    except RuntimeError as exc:
+        print(f"\n{exc}\nonce more", file=sys.stderr)
+        return _measure_once(url, workload, command, what)
+
+
+def _measure_once(url: str, workload: Workload, command: list[str], what: str) -> dict[str, float]:
     done = subprocess.run(
         command, env=environment(url, workload), capture_output=True, text=True, timeout=300, check=False
     )
-    if done.returncode:
-        raise RuntimeError(f"{library}, {workload.title}: exit code {done.returncode}\n{done.stderr[-3000:]}")
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     with urllib.request.urlopen(f"{url}/sink/spans", timeout=120) as answer:
         received = json.load(answer)["spans"]
+    if done.returncode:
+        raise RuntimeError(f"{what}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     if "spans" in measured:
         measured["delivered"] = received / measured["spans"]
         if workload.delivers and measured["delivered"] < 1:
-            raise RuntimeError(f"{library}, {workload.title}: only {measured['delivered']:.1%} of the spans arrived")
+            raise RuntimeError(f"{what}: only {measured['delivered']:.1%} of the spans arrived")
     return measured
 
 

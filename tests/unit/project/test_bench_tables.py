@@ -65,7 +65,7 @@ def test_the_table_for_the_page_has_ratios_and_growth(scripts):
     )
     text = scripts.compare.markdown({"machine": "m", "versions": {DDTRACE: "1", OTEL: "2"}, "workloads": workloads})
     assert "| ten spans, two attributes each: application thread | 0.25 (goal 0.25) | 0.10 (goal 0.10) |" in text
-    assert "| `trace-1000` to `trace-10` | application thread | 1.50 | 1.00 | 1.50 |" in text
+    assert "| `trace-1000` / `trace-10` | application thread | 1.50 | 1.00 | 1.50 |" in text
 
 
 def test_earlier_measurements_stay_unless_they_are_of_another_machine(scripts, tmp_path):
