@@ -79,9 +79,9 @@ faults: .venv/.stamp .venv-servers/.stamp  ## forks, exits and a misbehaving Age
 	$(BIN)/pytest -q tests/faults
 	$(BIN)/python tests/faults/fault_runs.py --write --seconds $(or $(SECONDS_EACH),20)
 
-# MINUTES=10 is the full length.
+# MINUTES=10 is the full length; WRITE=1 puts the table into docs/explanation/delivery.md.
 soak: .venv/.stamp  ## full speed with faults coming and going: memory, threads and descriptors stay flat
-	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),10)
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),10) $(if $(WRITE),--write)
 
 # BENCH=ten-span picks the workload.
 profile: .venv-bench-ours/.stamp  ## where our own time goes, by function

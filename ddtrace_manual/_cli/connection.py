@@ -82,7 +82,8 @@ def _refused(_: Any, where: str) -> Finding:
 def _insecure(cause: Any, where: str) -> Finding:
     return problem(
         f"No secure connection to {where}: {cause.reason or cause}",
-        "The Agent itself speaks plain http://. What speaks TLS in front of it needs a certificate trusted here.",
+        "The Agent itself speaks plain http://. What speaks TLS in front of it needs a certificate trusted here, by the"
+        " system or by SSL_CERT_FILE.",
     )
 
 
