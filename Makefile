@@ -17,7 +17,7 @@ ARGS ?=
 # Environments of the programs that tests start.
 PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
-.PHONY: help install format lint typecheck imports test test-all cov bench bench-features bench-dependencies profile faults soak demo integration examples docs all clean
+.PHONY: help install format lint typecheck imports test test-all cov bench bench-instructions bench-features bench-dependencies profile faults soak demo integration examples docs all clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -65,6 +65,10 @@ demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces
 # ratios into docs/explanation/performance.md.
 bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## measure against ddtrace and the OpenTelemetry SDK
 	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check) $(if $(WRITE),--write)
+
+# BENCH=ten-span picks workloads; about a minute each on a quiet machine. Needs valgrind.
+bench-instructions: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## the same in instructions, for busy machines
+	.venv-bench-ours/bin/python benchmarks/instructions.py $(BENCH)
 
 # FEATURES="statistics v0.5" picks rows, ROUNDS=3 shortens, WRITE=1 puts the table into docs/explanation/performance.md.
 bench-features: .venv-bench-ours/.stamp  ## measure what each feature costs, switched one at a time

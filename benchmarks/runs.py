@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workloads import Workload
 
 __all__ = [
+    "HERE",
     "LIBRARIES",
     "PEERS",
     "RESULTS",
@@ -29,6 +30,7 @@ __all__ = [
     "measure",
     "progress",
     "python_of",
+    "received_spans",
     "sink",
     "spread",
     "versions",
@@ -80,8 +82,7 @@ def _measure_once(url: str, workload: Workload, command: list[str], what: str) -
     done = subprocess.run(
         command, env=environment(url, workload), capture_output=True, text=True, timeout=300, check=False
     )
-    with urllib.request.urlopen(f"{url}/sink/spans", timeout=120) as answer:
-        received = json.load(answer)["spans"]
+    received = received_spans(url)
     if done.returncode:
         raise RuntimeError(f"{what}: exit code {done.returncode}\n{done.stderr[-3000:]}")
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -90,6 +91,13 @@ def _measure_once(url: str, workload: Workload, command: list[str], what: str) -
         if workload.delivers and measured["delivered"] < 1:
             raise RuntimeError(f"{what}: only {measured['delivered']:.1%} of the spans arrived")
     return measured
+
+
+def received_spans(url: str) -> int:
+    """Return how many spans the sink received since it was last asked."""
+    with urllib.request.urlopen(f"{url}/sink/spans", timeout=120) as answer:
+        count: int = json.load(answer)["spans"]
+    return count
 
 
 def environment(url: str, workload: Workload) -> dict[str, str]:

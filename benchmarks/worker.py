@@ -6,6 +6,7 @@
     memory   make many spans as fast as possible, flush, report the highest resident size
     import   time the import alone
     start    time everything up to the first finished span: import, set-up, span
+    count    make so many batches, for instructions.py, which counts from outside
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ IMPORTS = {
 def main() -> None:
     """Run the mode named on the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["cpu", "memory", "import", "start"])
+    parser.add_argument("mode", choices=sorted(MODES))
     parser.add_argument("adapter", choices=sorted(IMPORTS))
     parser.add_argument("--workload", default="ten_span")
     parser.add_argument("--spans-each", type=int, default=10, help="spans of one iteration")
@@ -44,11 +45,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="share each batch among threads; 0: main thread")
     parser.add_argument("--set-up", default="set_up", help="function of the adapter that configures the library")
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time to spend")
+    parser.add_argument("--batches", type=int, default=1, help="batches to make in mode count")
     parser.add_argument("--total", type=int, default=200_000, help="spans to make in mode memory")
     args = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent / "adapters"))
-    measure = {"cpu": measure_cpu, "memory": measure_memory, "import": measure_import, "start": measure_start}
-    print(json.dumps(measure[args.mode](args)))
+    print(json.dumps(MODES[args.mode](args)))
 
 
 def measure_cpu(args: argparse.Namespace) -> dict[str, float]:
@@ -152,6 +153,19 @@ def measure_start(args: argparse.Namespace) -> dict[str, float]:
     return {"wall_ms": (time.perf_counter() - wall) * 1e3, "cpu_ms": (time.process_time() - cpu) * 1e3}
 
 
+def make_batches(args: argparse.Namespace) -> dict[str, float]:
+    """Return how many spans were made and delivered; the same work in every run."""
+    adapter = importlib.import_module(args.adapter)
+    getattr(adapter, args.set_up)()
+    run = timed(adapter, args)
+    gc.disable()  # when it runs depends on what was imported
+    for _ in range(args.batches):
+        run(args.batch)
+        adapter.flush()
+    adapter.shut_down()
+    return {"spans": args.batches * args.batch * args.spans_each}
+
+
 def peak_mib() -> float:
     """Return the highest resident size of this process in MiB."""
     try:
@@ -163,6 +177,14 @@ def peak_mib() -> float:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # bytes on macOS
 
+
+MODES = {
+    "count": make_batches,
+    "cpu": measure_cpu,
+    "import": measure_import,
+    "memory": measure_memory,
+    "start": measure_start,
+}
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-SCRIPTS = ("compare", "dependencies", "features", "runs", "worker", "workloads")
+SCRIPTS = ("compare", "dependencies", "features", "instructions", "runs", "worker", "workloads")
 OURS, DDTRACE, OTEL = "ours", "ddtrace_peer", "otel_peer"
 
 
@@ -140,7 +140,7 @@ def test_a_timed_run_counts_the_thread_that_works(scripts):
 def test_every_workload_can_run(scripts):
     """Each workload names a mode of the worker, and shares its batch evenly."""
     for name, workload in scripts.workloads.WORKLOADS.items():
-        assert workload.mode in {"cpu", "memory", "import", "start"}, name
+        assert workload.mode in scripts.worker.MODES, name
         assert not workload.batch % (workload.threads or 1), name
         assert workload.compared_with in {"", *scripts.workloads.WORKLOADS}, name
 
@@ -172,3 +172,12 @@ import time:        64 |         64 | late
         "opentelemetry-sdk": 8,
         "ourselves": 48,
     }
+
+
+def test_instructions_of_start_and_end_cancel_out(scripts, monkeypatch):
+    """What a span takes is the difference of two runs, divided by the spans that only the longer one made."""
+    monkeypatch.setattr(
+        scripts.instructions, "instructions", lambda _url, _workload, command: 5_000_000 + int(command[-1]) * 2_000_000
+    )
+    workload = replace(scripts.workloads.WORKLOADS["ten-span"], batch=100)
+    assert scripts.instructions.per_span("", workload, []) == 2_000.0
