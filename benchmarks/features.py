@@ -15,12 +15,11 @@ import argparse
 import contextlib
 import json
 import socket
-import statistics
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from runs import RESULTS, ROOT, machine, measure, progress, sink, write_between_markers
+from runs import RESULTS, ROOT, machine, measure, progress, sink, spread, write_between_markers
 from workloads import RULES, Workload
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ def main() -> int:
     else:
         with sink() as url, statsd_socket() as statsd_url:
             found = measure_all(url, statsd_url, args.features or names(), args.rounds, args.seconds)
-        report = {"machine": machine(), "rounds": args.rounds, "features": summarise(found)}
+        report = {"machine": machine(), "features": with_earlier(summarise(found), machine())}
         OUTPUT.parent.mkdir(parents=True, exist_ok=True)
         OUTPUT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(markdown(report))
@@ -247,20 +246,22 @@ def measure_all(url: str, statsd_url: str, wanted: list[str], rounds: int, secon
 
 
 def summarise(found: Ratios) -> dict[str, Any]:
-    """Return the median and the range of every ratio."""
-    return {
-        name: {
-            metric: {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
-            for metric, ratios in by_metric.items()
-        }
-        for name, by_metric in found.items()
-    }
+    """Return median, range and values of every ratio."""
+    return {name: {metric: spread(ratios) for metric, ratios in by_metric.items()} for name, by_metric in found.items()}
+
+
+def with_earlier(features: dict[str, Any], measured_on: str) -> dict[str, Any]:
+    """Add what the last report has of features not measured now, if it is of this machine."""
+    if not OUTPUT.exists():
+        return features
+    earlier = json.loads(OUTPUT.read_text(encoding="utf-8"))
+    return {**earlier["features"], **features} if earlier["machine"] == measured_on else features
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the table for the page."""
     lines = [
-        f"{report['machine']}; medians of {report['rounds']} rounds.",
+        f"{report['machine']}; medians of {rounds_of(report)} rounds.",
         "",
         "| compared with | | application thread | whole process |",
         "|---|---|---|---|",
@@ -273,6 +274,12 @@ def markdown(report: dict[str, Any]) -> str:
             first = group.title if position == 0 else ""
             lines.append(f"| {first} | {group.features[name].title} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def rounds_of(report: dict[str, Any]) -> str:
+    """Return how often the features were measured, for example `4` or `4 to 7`."""
+    counts = {len(ratios["runs"]) for by_metric in report["features"].values() for ratios in by_metric.values()}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def format_ratio(ratio: dict[str, float]) -> str:

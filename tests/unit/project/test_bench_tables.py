@@ -1,6 +1,7 @@
 """What the benchmarks do with their measurements: ratios, growth, goals, tables and pages."""
 
 import importlib
+import json
 import sys
 import threading
 import time
@@ -181,3 +182,22 @@ def test_instructions_of_start_and_end_cancel_out(scripts, monkeypatch):
     )
     workload = replace(scripts.workloads.WORKLOADS["ten-span"], batch=100)
     assert scripts.instructions.per_span("", workload, []) == 2_000.0
+
+
+def test_the_table_of_features(scripts, tmp_path, monkeypatch):
+    """Features measured earlier stay in the table, in its order, each with median and half its range."""
+    monkeypatch.setattr(scripts.features, "OUTPUT", tmp_path / "features.json")
+    found = {"statistics": {"app_us": [1.0, 1.2, 1.1], "cpu_us": [0.9, 0.9, 0.9]}}
+    features = scripts.features.with_earlier(scripts.features.summarise(found), "m")
+    scripts.features.OUTPUT.write_text(json.dumps({"machine": "m", "features": features}))
+    found = {"otel-api": {"app_us": [1.0], "cpu_us": [2.0]}}
+    features = scripts.features.with_earlier(scripts.features.summarise(found), "m")
+    assert scripts.features.markdown({"machine": "m", "features": features}).splitlines() == [
+        "m; medians of 1 to 3 rounds.",
+        "",
+        "| compared with | | application thread | whole process |",
+        "|---|---|---|---|",
+        "| a trace of ten spans, two tags each | through the OpenTelemetry API | 1.00 ±0.00 | 2.00 ±0.00 |",
+        "|  | statistics off | 1.10 ±0.10 | 0.90 ±0.00 |",
+    ]
+    assert set(scripts.features.with_earlier({}, "another machine")) == set()
