@@ -25,6 +25,9 @@ sys.path.insert(0, str(HERE / "adapters"))
 import runs  # noqa: E402 - its folder is known only now
 import workloads  # noqa: E402 - likewise
 
+SPANS, BATCHES = 500_000, 50
+"""As many batches are made as have so many spans, and no more than so many."""
+
 
 def main() -> None:
     """Profile the application's thread, then everything that runs on the library's own threads."""
@@ -43,7 +46,7 @@ def main() -> None:
             run = partial(run, size=workload.size)
         run(workload.batch)
         adapter.flush()
-        for _ in range(50):
+        for _ in range(min(BATCHES, SPANS // (workload.batch * workload.spans_each))):
             application.enable()
             run(workload.batch)
             application.disable()
