@@ -226,6 +226,9 @@ def markdown(report: dict[str, Any]) -> str:
             what = METRICS[metric].split(",")[0]
             cells = [format_plain(found[peer], workload["goals"].get(metric, {}).get(peer)) for peer in PEERS]
             lines.append(f"| {workload['title']}: {what} | {' | '.join(cells)} |")
+        if arrived := workload["delivered"]:
+            cells = [f"{arrived[peer]:.0%} arrived" for peer in PEERS]
+            lines.append(f"| the same: {arrived['ours']:.0%} of ours arrived | {' | '.join(cells)} |")
     grown = [
         (WORKLOADS[name].compared_with, name, metric, workload["growth"][metric])
         for name, workload in report["workloads"].items()

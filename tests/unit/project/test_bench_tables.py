@@ -69,6 +69,16 @@ def test_the_table_for_the_page_has_ratios_and_growth(scripts):
     assert "| `trace-1000` / `trace-10` | application thread | 1.50 | 1.00 | 1.50 |" in text
 
 
+def test_the_table_for_the_page_says_what_arrived(scripts):
+    """Where spans may be lost, the shares that arrived stand below the ratio."""
+    runs = {
+        library: [{"peak_mib": 50.0, "delivered": share}] for library, share in ((OURS, 0.6), (DDTRACE, 1), (OTEL, 0.5))
+    }
+    workloads = scripts.compare.summarise({"memory": runs})
+    text = scripts.compare.markdown({"machine": "m", "versions": {DDTRACE: "1", OTEL: "2"}, "workloads": workloads})
+    assert text.endswith("| the same: 60% of ours arrived | 100% arrived | 50% arrived |")
+
+
 def test_earlier_measurements_stay_unless_they_are_of_another_machine(scripts, tmp_path):
     """Workloads measured before are kept with those of now, in the table's order."""
     earlier = tmp_path / "latest.json"
