@@ -195,7 +195,7 @@ def _set_type(span: EngineSpan, value: str) -> None:
 
 
 def _set_kind(span: EngineSpan, value: object) -> None:
-    span.otel_kind = KINDS[value]
+    span.set_kind(KINDS[value])
 
 
 def _set_tags(span: EngineSpan, value: Mapping[str, Any]) -> None:  # Any: see Tags

@@ -203,7 +203,7 @@ class SpanScope:
             values, kind = self._prepared
             made = engine.start(name, previous, None, name, values.copy())
             if kind is not None:
-                made.otel_kind = kind
+                made.set_kind(kind)
         elif self._resource is not None:
             made = engine.start(name, previous, None, name, {_tags.RESOURCE_NAME: self._resource})
         else:

@@ -83,7 +83,8 @@ __all__ = ["ParsedRules", "Parts", "agent_headers", "make_resource"]
 
 _log = get_logger("setup")
 
-_EARLY_FLUSH_BYTES = 1_500_000
+_EARLY_FLUSH_BYTES = 2_500_000
+"""By the estimate of the queue, which is about 1.5 MB on the wire (spec/trace-export.md §2)."""
 _DEFAULT_AGENT_URL = "http://localhost:8126"
 _SDK_MADE = frozenset({"service.instance.id"})
 """Resource attributes the SDK invents; they say nothing a span must repeat."""
@@ -206,6 +207,7 @@ class Parts:
             decide_manual=self.sampler.decide_manual,
             display_trace_state=display_trace_state,
             remote_of=remote_from_span_context,
+            takes_compact=not config.trace_filters,
             baggage_tags=partial(baggage_tags, keys) if (keys := config.trace_baggage_tag_keys) else None,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .sketch import LatencySketch, bin_value, decode_sketch, encode_sketch
 from .stats import StatsBucket, StatsGroup, StatsPayload, decode_stats, encode_stats
-from .v04 import V04Encoder, decode_v04, mapped_spans, new_packer
+from .v04 import V04Encoder, decode_v04, new_packer
 from .v05 import V05Encoder, decode_v05
 from .v1 import PayloadHeader, V1Encoder
 from .v1_decode import decode_v1, read_v1
@@ -26,7 +26,6 @@ __all__ = [
     "decode_v1",
     "encode_sketch",
     "encode_stats",
-    "mapped_spans",
     "new_packer",
     "read_v1",
 ]

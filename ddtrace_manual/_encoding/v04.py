@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import DDSpan
 
-__all__ = ["V04Encoder", "array_header", "decode_v04", "mapped_spans", "new_packer"]
+__all__ = ["V04Encoder", "array_header", "decode_v04", "new_packer"]
 
 _MAX_SHORT_ARRAY: Final = 15
 _MAX_MEDIUM_ARRAY: Final = 0xFFFF
@@ -44,14 +44,6 @@ def new_packer() -> Callable[[object], bytes]:
     # Packers without an error handler for Unicode are twice as fast; broken text takes the slow way.
     pack: Callable[[object], bytes] = msgpack.Packer().pack
     return pack
-
-
-def mapped_spans(chunk: Sequence[DDSpan | bytes]) -> Sequence[DDSpan]:
-    """Return the spans at the beginning of a chunk that are not encoded yet."""
-    for index, span in enumerate(chunk):
-        if span.__class__ is bytes:
-            return cast("Sequence[DDSpan]", chunk[:index])
-    return cast("Sequence[DDSpan]", chunk)
 
 
 class V04Encoder:
@@ -79,30 +71,36 @@ class V04Encoder:
     def encode_chunk(self, chunk: Sequence[DDSpan | bytes]) -> bytes:
         """Return one chunk as an array of span maps, for `join`.
 
-        Spans that are bytes were encoded by the mapping (`_mapping/direct.py`); they follow the others.
+        Spans that are bytes were encoded by the mapping (`_mapping/direct.py`); the first span stays the first.
         Lone surrogates are replaced and strings of more than 25,000 characters cut. A span that cannot be
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
-        mapped = mapped_spans(chunk)
-        encoded = cast("Sequence[bytes]", chunk[len(mapped) :])
-        spans = mapped if self.native_events else self._without_native_events(mapped)
+        if not chunk:
+            return array_header(0)
+        begins_encoded = chunk[0].__class__ is bytes
+        if begins_encoded and chunk[-1].__class__ is bytes:  # then all are, see Mapper.map_directly
+            return array_header(len(chunk)) + b"".join(cast("Sequence[bytes]", chunk))
+        mapped = [cast("DDSpan", span) for span in chunk if span.__class__ is not bytes]
+        parts = [span for span in chunk if span.__class__ is bytes]
+        skipped_before = self.skipped_spans
+        packed = self._pack_all(mapped if self.native_events else self._without_native_events(mapped))
+        parts = parts + packed if begins_encoded else packed + parts
+        return array_header(len(chunk) - (self.skipped_spans - skipped_before)) + b"".join(parts)
+
+    def join(self, chunks: Sequence[bytes]) -> bytes:
+        """Return the payload made of encoded chunks."""
+        return array_header(len(chunks)) + b"".join(chunks)
+
+    def _pack_all(self, spans: Sequence[DDSpan]) -> list[bytes]:
         parts: list[bytes] = []
-        count = len(encoded)
         for start in range(0, len(spans), _PIECE_SPANS):
             piece = spans[start : start + _PIECE_SPANS]
             packed = self._try_pack(piece)
             if packed is not None and len(packed) <= MAX_STRING_CHARS:  # too short to hold a string that must be cut
                 parts.append(packed[1:])
-                count += len(piece)
             else:
-                each = self._pack_each(piece)
-                parts += each
-                count += len(each)
-        return array_header(count) + b"".join(parts) + b"".join(encoded)
-
-    def join(self, chunks: Sequence[bytes]) -> bytes:
-        """Return the payload made of encoded chunks."""
-        return array_header(len(chunks)) + b"".join(chunks)
+                parts += self._pack_each(piece)
+        return parts
 
     def _pack_each(self, spans: Sequence[DDSpan]) -> list[bytes]:
         packed_spans = []

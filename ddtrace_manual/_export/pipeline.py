@@ -15,14 +15,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ddtrace_manual._encoding import mapped_spans
+from ddtrace_manual._compact import expanded
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import SpanRecord
 from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
 
 if TYPE_CHECKING:
+    from ddtrace_manual._compact import FinishedSpan
     from ddtrace_manual._model import DDSpan, SegmentRecord
 
     from .counters import Counters
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["ChunkSteps", "Pipeline", "TraceFilter"]
 
 _log = RateLimitedLogger(get_logger("export"))
+
+_Sent = TypeVar("_Sent")
 
 TraceFilter = Callable[[Sequence[Any]], "Sequence[Any] | None"]
 """Takes the finished spans of a chunk and returns those to keep; nothing drops the chunk. Any: spans of the engine."""
@@ -49,7 +52,8 @@ class ChunkSteps:
     sample_spans: Callable[[Sequence[DDSpan], int | None], None] | None = None
     """Marks single spans of dropped traces."""
     map_directly: Callable[..., Sequence[DDSpan | bytes]] | None = None
-    """As `map_chunk`, with ordinary spans encoded already: those that nothing here needs to look at."""
+    """As `map_chunk`, with ordinary spans encoded already. Takes also `counted`, a list for what statistics need to
+    know of all spans, and `telling_keys`, the attributes they look at."""
     trace_filters: Sequence[TraceFilter] = field(default_factory=tuple)
 
 
@@ -89,34 +93,40 @@ class Pipeline:
 
     def _process(self, chunk: Chunk) -> Sequence[DDSpan | bytes]:
         segment = chunk.segment
-        spans: Sequence[SpanRecord] = chunk.spans
+        spans = chunk.spans
         if self._steps.trace_filters:
-            spans = self._filtered(spans)
+            spans = self._filtered(_as_records(spans, segment))
             if len(spans) != len(chunk.spans):
                 self._counters.lose("trace_processor", spans=len(chunk.spans) - len(spans), chunks=int(not spans))
             if not spans:
                 return ()
         if not segment.decided:
             self._steps.decide(segment)
+        concentrator = self.concentrator
         # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
         map_directly = self._steps.map_directly
-        directly = map_directly is not None and self.takes_bytes and not self.filters and (segment.priority or 0) > 0
-        map_chunk = map_directly if directly and map_directly is not None else self._steps.map_chunk
-        dd_spans: Sequence[DDSpan | bytes] = map_chunk(segment, spans, partial=chunk.partial)
+        if map_directly is not None and self.takes_bytes and not self.filters and (segment.priority or 0) > 0:
+            if concentrator is None:
+                return self._checked(map_directly(segment, spans, partial=chunk.partial), spans)
+            counted: list[DDSpan] = []
+            telling_keys = concentrator.rules.telling_keys
+            dd_spans = map_directly(segment, spans, partial=chunk.partial, counted=counted, telling_keys=telling_keys)
+            if counted:
+                concentrator.add_chunk(counted)
+            return self._checked(dd_spans, spans)
+        mapped = self._checked(self._steps.map_chunk(segment, spans, partial=chunk.partial), spans)
+        if not mapped:
+            return ()
+        if self._steps.sample_spans is not None:
+            self._steps.sample_spans(mapped, segment.priority)
+        return mapped if concentrator is None else self._count_and_select(segment, mapped, concentrator)
+
+    def _checked(self, dd_spans: Sequence[_Sent], spans: Sequence[FinishedSpan]) -> Sequence[_Sent]:
+        """Count the spans that could not be mapped."""
         if len(dd_spans) < len(spans):
             lost = len(spans) - len(dd_spans)
             self._counters.lose("serialization_error", spans=lost, chunks=int(not dd_spans))
-        if not dd_spans:
-            return ()
-        if directly:
-            if self.concentrator is not None:
-                # Ordinary spans are internal and not top level: never counted.
-                self.concentrator.add_chunk(mapped_spans(dd_spans))
-            return dd_spans
-        mapped = cast("Sequence[DDSpan]", dd_spans)
-        if self._steps.sample_spans is not None:
-            self._steps.sample_spans(mapped, segment.priority)
-        return mapped if self.concentrator is None else self._count_and_select(segment, mapped, self.concentrator)
+        return dd_spans
 
     def _count_and_select(
         self, segment: SegmentRecord, dd_spans: Sequence[DDSpan], concentrator: Concentrator
@@ -148,7 +158,7 @@ class Pipeline:
                 kept = each(spans)
                 if not kept:
                     return ()
-                spans = _checked(kept)
+                spans = _as_spans(kept)
             except (Exception, SystemExit):  # noqa: BLE001, PERF203 - the application's code
                 self._counters.count("trace_filter_failed")
                 _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
@@ -158,14 +168,19 @@ class Pipeline:
     def _let_go(chunk: Chunk) -> None:
         """Break the references that would keep a long line of ended spans alive."""
         for span in chunk.spans:
-            span.local_parent = None
+            if isinstance(span, SpanRecord):
+                span.local_parent = None
         segment = chunk.segment
         root = segment.local_root
         if root is not None and root.end_ns is not None and segment.decided:
             segment.local_root = None
 
 
-def _checked(kept: Sequence[SpanRecord]) -> list[SpanRecord]:
+def _as_records(spans: Sequence[FinishedSpan], segment: SegmentRecord) -> Sequence[SpanRecord]:
+    return [span if isinstance(span, SpanRecord) else expanded(span, segment, SpanRecord) for span in spans]
+
+
+def _as_spans(kept: Sequence[SpanRecord]) -> list[SpanRecord]:
     """Return what a filter kept as a list.
 
     Raises:

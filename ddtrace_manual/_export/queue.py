@@ -21,7 +21,8 @@ from os import getpid
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ddtrace_manual._model import SegmentRecord, SpanRecord
+    from ddtrace_manual._compact import FinishedSpan
+    from ddtrace_manual._model import SegmentRecord
 
     from .counters import Counters
 
@@ -34,13 +35,13 @@ class Chunk(NamedTuple):
     """Finished spans of one segment, as they left it."""
 
     segment: SegmentRecord
-    spans: Sequence[SpanRecord]
+    spans: Sequence[FinishedSpan]
     partial: bool
     size_bytes: int
     """Estimated size; see `estimate_bytes`."""
 
 
-def estimate_bytes(segment: SegmentRecord, spans: Sequence[SpanRecord]) -> int:
+def estimate_bytes(segment: SegmentRecord, spans: Sequence[FinishedSpan]) -> int:
     """Return roughly how many bytes these spans take, in memory and encoded; takes the segment's extra bytes.
 
     500 a span, which covers eight short attributes; whatever is beyond that was added up by the span
@@ -96,7 +97,7 @@ class ChunkQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool) -> bool:
+    def put(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> bool:
         """Accept a chunk, or drop it when the budget has no room; return whether it was accepted.
 
         A chunk larger than the whole budget is accepted while nothing else is held.

@@ -17,16 +17,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddtrace_manual import _tags as tags
+from ddtrace_manual._compact import expanded
 from ddtrace_manual._ids import MASK_64, format_trace_id
 from ddtrace_manual._log import RateLimitedLogger, get_logger
-from ddtrace_manual._model import AUTO_KEEP, USER_KEEP, USER_REJECT, DDSpan, SegmentRecord, SpanRecord
+from ddtrace_manual._model import SpanRecord
 
 from .direct import OrdinarySpans
+from .first import FirstSpanTags, priority_of
 from .metadata import strip_credentials
 from .span import SpanMapper, separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ddtrace_manual._compact import FinishedSpan
+    from ddtrace_manual._model import DDSpan, SegmentRecord
 
     from .settings import MappingSettings
 
@@ -55,13 +60,14 @@ class Mapper:
         self.settings = settings
         self._spans = SpanMapper(settings)
         self._on_skipped = on_skipped
-        self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None else None
-        self._log = RateLimitedLogger(get_logger("mapping"))
         self._chunk_meta = _chunk_constants(settings)
+        self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None else None
+        self._first_tags = FirstSpanTags(self._chunk_meta, pack) if pack is not None else None
+        self._log = RateLimitedLogger(get_logger("mapping"))
 
     # --- chunks ------------------------------------------------------------------------------------------------------
 
-    def map_chunk(self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool) -> list[DDSpan]:
+    def map_chunk(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> list[DDSpan]:
         """Return the Datadog spans of a chunk, the local root first when it is among them.
 
         A span that cannot be mapped is reported and left out; the others are returned. Nothing is raised.
@@ -79,29 +85,66 @@ class Mapper:
         return chunk
 
     def map_directly(
-        self, segment: SegmentRecord, spans: Sequence[SpanRecord], *, partial: bool
+        self,
+        segment: SegmentRecord,
+        spans: Sequence[FinishedSpan],
+        *,
+        partial: bool,
+        counted: list[DDSpan] | None = None,
+        telling_keys: frozenset[str] = frozenset(),
     ) -> Sequence[DDSpan | bytes]:
-        """Return the same with ordinary spans as v0.4 bytes, behind those that are not (`direct.py`).
+        """Return the same with ordinary spans as v0.4 bytes, in front of those that are not (`direct.py`).
 
-        For chunks of which nothing else than the encoder looks at ordinary spans.
+        Args:
+            segment: As for `map_chunk`.
+            spans: Likewise.
+            partial: Likewise.
+            counted: Takes what statistics need to know of the spans, whether returned as bytes or not.
+            telling_keys: Attributes that statistics look at.
         """
-        ordinary = self._ordinary
-        if ordinary is None or segment.origin or segment.members or len(spans) == 1 or not self._spans.is_plain:
-            return self.map_chunk(segment, spans, partial=partial)
+        ordinary, first_tags = self._ordinary, self._first_tags
+        if ordinary is None or first_tags is None or segment.origin or segment.members or not self._spans.is_plain:
+            return self._map_for_both(segment, spans, partial=partial, counted=counted)
         trace_id = segment.trace_id
         trace_id_low, trace_id_text = trace_id & MASK_64, format_trace_id(trace_id)
         root = _find_root(segment, spans)
-        encoded, others = ordinary.encode(spans, root or spans[0], trace_id_low, trace_id_text)
+        first = spans[0] if root is None or (partial and root not in spans) else root
+        is_root = first is root
+        tags_of_first = None
+        if not (is_root and self.settings.hostname):
+            tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=len(spans) if partial else 0)
+        made, encoded, others = ordinary.encode(
+            spans, first, tags_of_first, trace_id_low, trace_id_text, counted, telling_keys
+        )
+        if made is not None and not others:
+            return [made, *encoded]
         chunk = self._map_spans(segment, others, root, trace_id_low, trace_id_text)
+        if made is not None:
+            if counted is not None:
+                counted += chunk
+            return [made, *encoded, *chunk]
         if not chunk:  # the first span cannot be mapped, and another one must carry the tags of the chunk
-            return self.map_chunk(segment, spans, partial=partial)
+            if counted is not None:
+                counted.clear()
+            return self._map_for_both(segment, spans, partial=partial, counted=counted)
         self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
-        return [*chunk, *encoded]
+        if counted is not None:
+            counted += chunk
+        return [chunk[0], *encoded, *chunk[1:]]
+
+    def _map_for_both(
+        self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool, counted: list[DDSpan] | None
+    ) -> Sequence[DDSpan | bytes]:
+        """Map a chunk in the general way, for the payload and for statistics."""
+        chunk = self.map_chunk(segment, spans, partial=partial)
+        if counted is not None:
+            counted += chunk
+        return chunk
 
     def _map_spans(
         self,
         segment: SegmentRecord,
-        spans: Sequence[SpanRecord],
+        spans: Sequence[FinishedSpan],
         root: SpanRecord | None,
         trace_id_low: int,
         trace_id_text: str,
@@ -114,7 +157,8 @@ class Mapper:
             shared_meta[_TRACESTATE] = ",".join([f"{key}={value}" for key, value in segment.members])
         map_span = self._spans.map_span
         chunk: list[DDSpan] = []
-        for span in spans:
+        for finished in spans:
+            span = finished if isinstance(finished, SpanRecord) else expanded(finished, segment, SpanRecord)
             try:
                 dd_span = map_span(span, trace_id_low, trace_id_text, shared_meta)
             except Exception as reason:  # noqa: BLE001 - one odd span must not cost the others
@@ -146,7 +190,7 @@ class Mapper:
             meta[_TRACE_ID_HIGH] = f"{trace_id_high:016x}"
         else:
             meta.pop(_TRACE_ID_HIGH, None)
-        metrics[_SAMPLING_PRIORITY] = _priority_of(segment)
+        metrics[_SAMPLING_PRIORITY] = priority_of(segment)
         if partial_spans:
             metrics[tags.PARTIAL_FLUSH] = float(partial_spans)
         if not metrics.keys().isdisjoint(meta):
@@ -154,7 +198,7 @@ class Mapper:
 
     def _apply_root_tags(self, dd_span: DDSpan, segment: SegmentRecord) -> None:
         meta, metrics = dd_span["meta"], dd_span["metrics"]
-        metrics[_SAMPLING_PRIORITY] = _priority_of(segment)
+        metrics[_SAMPLING_PRIORITY] = priority_of(segment)
         if segment.rule_rate is not None:
             metrics[tags.RULE_RATE] = float(segment.rule_rate)
         if segment.agent_rate is not None:
@@ -211,19 +255,8 @@ def _chunk_constants(settings: MappingSettings) -> dict[str, str]:
     return {tag: text for tag, text in texts.items() if text}
 
 
-def _find_root(segment: SegmentRecord, spans: Sequence[SpanRecord]) -> SpanRecord | None:
+def _find_root(segment: SegmentRecord, spans: Sequence[FinishedSpan]) -> SpanRecord | None:
     """Return the local root if it is in the chunk: that of the segment, else the first span without local parent."""
     if segment.local_root is not None:
         return segment.local_root
-    return next((span for span in spans if span.is_local_root), None)
-
-
-def _priority_of(segment: SegmentRecord) -> float:
-    """Return the sampling priority as a metric; an undecided trace counts as sampled (§5 step 14)."""
-    priority = segment.priority
-    if priority is None:
-        return float(AUTO_KEEP)
-    try:
-        return float(priority)
-    except OverflowError:  # received from elsewhere; only its sign matters
-        return float(USER_KEEP if priority > 0 else USER_REJECT)
+    return next((span for span in spans if isinstance(span, SpanRecord) and span.is_local_root), None)

@@ -1,9 +1,13 @@
 """Ordinary spans straight to v0.4 bytes, past the dictionaries that mapping and encoding otherwise share.
 
-Most spans of most traces are ordinary: internal, not failed, without events and links, of the service
-of their parent, with short scalar attributes that no rule concerns. All that distinguishes one from
-another are its ids, times, names and a few tags; the rest is the same bytes every time. Writing only
-what differs costs half of mapping and packing a dictionary (bench: ten-span, whole process).
+Most spans of most traces are ordinary: not failed, without events and links, of the service of their
+parent, with short scalar attributes that no rule concerns. All that distinguishes one from another are
+its ids, times, names and a few tags; the rest is the same bytes every time. Writing only what differs
+costs half of mapping and packing a dictionary (bench: ten-span, whole process).
+
+Statistics need to know the few ordinary spans that they count: entry spans, and those of certain kinds.
+They get their names and times, and the tags of the template, which is all they look at: a span with an
+attribute that would tell them more is not ordinary.
 
 Nothing is decided here: a span that is in any way out of the ordinary is left to the general path, and
 a property test holds both paths to the same decoded payload.
@@ -15,24 +19,30 @@ from __future__ import annotations
 
 from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from opentelemetry.trace import SpanKind
 
 from ddtrace_manual import _tags as tags
-from ddtrace_manual._model import STATUS_ERROR
+from ddtrace_manual._model import STATUS_ERROR, SpanRecord
+
+from .first import EncodedTags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ddtrace_manual._model import SpanRecord
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from ddtrace_manual._compact import CompactSpan, FinishedSpan
+    from ddtrace_manual._model import DDSpan
 
     from .span import SpanMapper
     from .templates import PlainKeys, Template
 
 __all__ = ["OrdinarySpans"]
 
-_NUMBERS = Struct(">9sQ11sQ7sq10sq").pack
+_NUMBERS = Struct(">9sQ11sQ7sQ10sQ").pack
+_NUMBERS_OF_ROOT = Struct(">9sQ7sQ10sQ").pack
 _SPAN_ID, _PARENT_ID, _START, _DURATION = (
     b"\xa7span_id\xcf",
     b"\xa9parent_id\xcf",
@@ -41,22 +51,44 @@ _SPAN_ID, _PARENT_ID, _START, _DURATION = (
 )
 _TRACE_ID = b"\xa8trace_id\xcf"
 _NAME, _RESOURCE, _TYPE = b"\xa4name", b"\xa8resource", b"\xa4type"
-_FIELDS, _FIELDS_AND_TYPE = b"\x8a", b"\x8b"
-_SHORT_MAP = 16
-_META = tuple(b"\xa4meta" + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
-_METRICS = tuple(b"\xa7metrics" + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
-_LONG_META, _LONG_METRICS = b"\xa4meta\xde", b"\xa7metrics\xde"
+_NINE_FIELDS, _TEN_FIELDS, _ELEVEN_FIELDS = b"\x89", b"\x8a", b"\x8b"
+_SHORT_MAP, _LONG_MAP = 16, 300
+
+
+def _map_headers(name: bytes) -> tuple[bytes, ...]:
+    """Return a field of the span and the header of the map in it, for 0, 1, 2 … entries."""
+    short = (name + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
+    return (*short, *(name + b"\xde" + length.to_bytes(2, "big") for length in range(_SHORT_MAP, _LONG_MAP)))
+
+
+_META, _METRICS = _map_headers(b"\xa4meta"), _map_headers(b"\xa7metrics")
 _TRUE, _FALSE = b"\xa4true", b"\xa5false"
 _PACK_DOUBLE = Struct(">Bd").pack
 _DOUBLE = 0xCB
 _MAX_BYTES = 25_000
 """A span that takes more may hold a string that must be cut."""
 _MAX_NAMES = 2_000
-_MAX_EXACT = 1 << 53
+_MAX_NS = (1 << 63) - 1
 _INTERNAL = SpanKind.INTERNAL
 _NO_VALUES: dict[str, Any] = {}  # Any: as SpanRecord.values
+_NO_TAGS = EncodedTags(b"", 0, b"", 0)
 _SERVICE_NAME, _RESOURCE_NAME, _SPAN_TYPE = tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE
+_SERVICE_SOURCE = tags.SERVICE_SOURCE
 _DATADOG_SERVICE = "datadog.service"
+
+
+class _Mould(NamedTuple):
+    """What spans written one after the other have in common."""
+
+    scope: InstrumentationScope | None
+    service: object
+    """The service that they name, as given, and their parents too; `None` when they name none."""
+    template: Template
+    keys: PlainKeys
+    extra: EncodedTags
+    """Further tags."""
+    trace_field: bytes
+    trace_tag: bytes
 
 
 class OrdinarySpans:
@@ -68,185 +100,302 @@ class OrdinarySpans:
     """
 
     def __init__(self, mapper: SpanMapper, pack: Callable[[object], bytes]) -> None:
+        self._mapper = mapper
         self._pack = pack
-        self._scopes = mapper.scopes
-        self._entry_of = mapper.entry_of
         self._facade_keys = mapper.facade_keys
         self._otel_keys = mapper.otel_keys
         self._trace_key = pack(tags.OTEL_TRACE_ID)
-        self._by_hand = pack(tags.SERVICE_SOURCE) + pack("m")
+        self._by_hand = pack(_SERVICE_SOURCE) + pack("m")
         # Names and resources recur; both caches start again when full.
         self._names: dict[str, bytes] = {}
         self._resources: dict[str, bytes] = {}
 
-    def encode(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
-        self, spans: Sequence[SpanRecord], first: SpanRecord, trace_id_low: int, trace_id_text: str
-    ) -> tuple[list[bytes], list[SpanRecord]]:
+    def encode(
+        self,
+        spans: Sequence[FinishedSpan],
+        first: FinishedSpan,
+        first_tags: EncodedTags | None,
+        trace_id_low: int,
+        trace_id_text: str,
+        counted: list[DDSpan] | None,
+        telling_keys: frozenset[str],
+    ) -> tuple[bytes | None, list[bytes], list[FinishedSpan]]:
         """Encode the ordinary spans of a chunk.
 
         Args:
             spans: Finished spans.
-            first: The one that is to be the first of the chunk, which is never ordinary.
+            first: The one that is to be the first of the chunk.
+            first_tags: What it carries besides its own; `None`: it is not ordinary.
             trace_id_low: Low 64 bits of the trace id.
             trace_id_text: The whole trace id in hexadecimal.
+            counted: Takes what statistics need to know of ordinary spans that they may count.
+            telling_keys: Attributes that statistics look at.
 
         Returns:
-            The ordinary spans as v0.4 maps, and the others.
+            The first span, if it is ordinary, the other ordinary spans as v0.4 maps, and those that are not, among
+            them the first span at the beginning.
         """
-        pack = self._pack
-        scopes, names, resources = self._scopes, self._names, self._resources
-        double = _PACK_DOUBLE
-        last_scope = first.scope
-        entry = scopes.get(id(last_scope)) or self._entry_of(last_scope)
         trace_field = _TRACE_ID + trace_id_low.to_bytes(8, "big")
-        trace_tag = self._trace_key + pack(trace_id_text)
+        trace_tag = self._trace_key + self._pack(trace_id_text)
+        first_made: list[bytes] = []
         encoded: list[bytes] = []
-        others: list[SpanRecord] = []
-        for span in spans:
-            parent = span.local_parent
-            status_code = span.status_code
-            scope = span.scope
-            if (
-                span is first
-                or parent is None
-                or status_code == STATUS_ERROR
-                or span.otel_kind is not _INTERNAL
-                or span.event_records
-                or span.link_records
-                or parent.scope is not scope
+        others: list[FinishedSpan] = []
+        left = spans
+        if first.__class__ is tuple:
+            left = [span for span in spans if span is not first]
+            mould = self._mould(first, trace_field, trace_tag, first_tags) if first_tags is not None else None
+            if mould is None:
+                others.append(first)
+            else:
+                self._write([first], mould, first_made, others, others)
+        # The tuples of one scope and service at a time; nearly always these are all.
+        while (compact := next((span for span in left if span.__class__ is tuple), None)) is not None:
+            rest: list[FinishedSpan] = []
+            mould = self._mould(compact, trace_field, trace_tag, _NO_TAGS)
+            if mould is None:
+                others.append(compact)
+                left = [span for span in left if span is not compact]
+                continue
+            self._write(left, mould, encoded, others, rest)
+            left = rest
+        for span in cast("Sequence[SpanRecord]", left):
+            is_first = span is first
+            made = first_made if is_first else encoded
+            extra = first_tags if is_first else _NO_TAGS
+            if extra is None or not self._write_record(
+                span, extra, trace_field, trace_tag, made, counted, telling_keys
             ):
-                others.append(span)
+                others.insert(0 if is_first else len(others), span)
+        return first_made[0] if first_made else None, encoded, others
+
+    def _mould(
+        self, compact: CompactSpan, trace_field: bytes, trace_tag: bytes, extra: EncodedTags, variant: int = 0
+    ) -> _Mould | None:
+        """Return the mould of a span, unless it is out of the ordinary."""
+        scope, service = compact[6], compact[8].get(_SERVICE_NAME)
+        template = self._mapper.template_of(scope, service, variant)
+        if template is None:
+            return None
+        if not template.head:
+            self._complete(template)
+        keys = self._otel_keys if compact[5] is None else self._facade_keys
+        return _Mould(scope, service, template, keys, extra, trace_field, trace_tag)
+
+    def _write(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
+        self,
+        spans: Sequence[FinishedSpan],
+        mould: _Mould,
+        encoded: list[bytes],
+        others: list[FinishedSpan],
+        rest: list[FinishedSpan],
+        *,
+        may_learn: bool = True,
+    ) -> None:
+        """Encode the compact spans that fit a mould.
+
+        Args:
+            spans: Compact spans, and what goes to `rest`.
+            mould: What they have in common.
+            encoded: Takes the encoded ones.
+            others: Takes those that are not ordinary.
+            rest: Takes those of another mould, and what is not compact.
+            may_learn: A span with unknown names is tried again.
+        """
+        mould_scope, service, template, keys, extra, trace_field, trace_tag = mould
+        pack, double = self._pack, _PACK_DOUBLE
+        names, resources, known = self._names, self._resources, keys.encoded
+        head = template.head + trace_field
+        default_name, default_type = template.operation_name, template.span_type
+        first_texts = template.texts + trace_tag + extra.texts
+        first_numbers = template.numbers + extra.numbers
+        base_count = template.text_count + 1 + extra.text_count
+        base_number_count = template.number_count + extra.number_count
+        again: list[FinishedSpan] = []
+        for span in spans:
+            if span.__class__ is not tuple:
+                rest.append(span)
                 continue
-            values = span.values or _NO_VALUES
-            operation_name = span.operation_name
-            parent_values = parent.values or _NO_VALUES
+            span_id, parent_id, start_ns, end_ns, resource, name, scope, values, parent_values = span
             # Identity: a service taken over from the parent is the same object.
-            service = values.get(_SERVICE_NAME)
-            if service is not parent_values.get(_SERVICE_NAME) or _DATADOG_SERVICE in parent_values:
-                others.append(span)
+            if scope is not mould_scope or parent_values.get(_SERVICE_NAME) is not service:
+                rest.append(span)
                 continue
-            if scope is not last_scope:
-                last_scope, entry = scope, scopes.get(id(scope)) or self._entry_of(scope)
-            if service is not None:
-                # One known by name was admitted by the general path; one that is no text may not be hashable.
-                common = entry.by_service.get(service) if type(service) is str else None
-            else:
-                common = entry.default
-            template = common.templates[status_code * 2] if common is not None and entry.is_fast else None
-            if template is None or common is None:
-                others.append(span)
-                continue
-            head = template.head or self._complete(template, common.service)
-            resource = span.otel_name
-            if operation_name is None:
-                keys, name, span_type = self._otel_keys, template.operation_name, template.span_type
-            else:
-                keys, name, span_type = self._facade_keys, operation_name, ""
-            known = keys.encoded
-            texts, numbers = trace_tag, template.numbers
-            text_count, number_count = template.tag_count, template.number_count
-            for key, value in values.items():
-                kind = type(value)
-                field = known.get(key)
-                if field is None:
-                    # A key not met before, or one that fills a field of the span.
-                    if key not in keys.fields:
-                        field = self._learn(keys, key, values)
-                        if field is None:
+            texts, numbers = b"", first_numbers
+            number_count = base_number_count
+            span_type = None
+            field_count = 0
+            try:
+                for key, value in values.items():
+                    field = known[key]
+                    cls = value.__class__
+                    if field is None:
+                        # A field of the span instead of a tag.
+                        if cls is not str:
                             break
-                    elif kind is not str:
-                        break
-                    else:
                         if key == _RESOURCE_NAME:
                             resource = value or resource
                         elif key == _SPAN_TYPE:
-                            span_type = value or span_type
-                        continue
-                if kind is str:
-                    try:
+                            span_type = value
+                        elif value is not service:
+                            break
+                        field_count += 1
+                    elif cls is str:
                         texts += field + pack(value)
-                    except UnicodeEncodeError:
+                    elif cls is int:
+                        numbers += field + double(_DOUBLE, value)
+                        number_count += 1
+                    elif cls is bool:
+                        texts += field + (_TRUE if value else _FALSE)
+                    elif cls is float and value - value == 0.0:  # finite
+                        numbers += field + double(_DOUBLE, value)
+                        number_count += 1
+                    else:
                         break
-                    text_count += 1
-                elif kind is int and -_MAX_EXACT < value < _MAX_EXACT:
-                    numbers += field + double(_DOUBLE, value)
-                    number_count += 1
-                elif kind is bool:
-                    texts += field + (_TRUE if value else _FALSE)
-                    text_count += 1
-                elif kind is float and value - value == 0.0:  # finite
-                    numbers += field + double(_DOUBLE, value)
-                    number_count += 1
                 else:
-                    break
-            else:
-                start_ns = span.start_ns
-                duration = (span.end_ns or 0) - start_ns
-                if start_ns < 0 or duration < 0:
-                    others.append(span)
-                    continue
-                if service is not None and tags.SERVICE_SOURCE not in values:
-                    texts += self._by_hand
-                    text_count += 1
-                try:
+                    text_count = base_count + len(values) - field_count - number_count + base_number_count
+                    if service is not None:
+                        if values.get(_SERVICE_NAME) is not service:
+                            others.append(span)
+                            continue
+                        if _SERVICE_SOURCE not in values:
+                            texts += self._by_hand
+                            text_count += 1
+                    if name is None:
+                        name = default_name
+                        span_type = span_type or default_type
+                    begin = head
+                    if span_type:
+                        begin = template.head_with_type + pack(span_type) + trace_field
+                    if parent_id:
+                        ids = _NUMBERS(
+                            _SPAN_ID, span_id, _PARENT_ID, parent_id, _START, start_ns, _DURATION, end_ns - start_ns
+                        )
+                    else:
+                        begin = (_TEN_FIELDS if span_type else _NINE_FIELDS) + begin[1:]
+                        ids = _NUMBERS_OF_ROOT(_SPAN_ID, span_id, _START, start_ns, _DURATION, end_ns - start_ns)
                     made = b"".join(
                         (
-                            template.head_with_type + pack(span_type) if span_type else head,
-                            trace_field,
-                            _NUMBERS(
-                                _SPAN_ID, span.span_id, _PARENT_ID, span.parent_id, _START, start_ns,
-                                _DURATION, duration,
-                            ),
-                            names.get(name) or self._add(names, _NAME, name),
-                            resources.get(resource) or self._add(resources, _RESOURCE, resource),
-                            _META[text_count]
-                            if text_count < _SHORT_MAP
-                            else _LONG_META + text_count.to_bytes(2, "big"),
-                            template.tags,
+                            begin,
+                            ids,
+                            names[name],
+                            resources.get(resource) or self._add_resource(resource),
+                            _META[text_count],
+                            first_texts,
                             texts,
-                            _METRICS[number_count]
-                            if number_count < _SHORT_MAP
-                            else _LONG_METRICS + number_count.to_bytes(2, "big"),
+                            _METRICS[number_count],
                             numbers,
                         )
-                    )  # fmt: skip
-                except (UnicodeEncodeError, struct_error, TypeError):  # odd text, times, ids or names
-                    others.append(span)
+                    )
+                    if len(made) <= _MAX_BYTES and end_ns <= _MAX_NS and _DATADOG_SERVICE not in parent_values:
+                        encoded.append(made)
+                        continue
+            except KeyError:  # a tag or operation not met before
+                if may_learn and self._learn(keys, values, span[5] or default_name):
+                    again.append(span)
                     continue
-                if len(made) <= _MAX_BYTES:
-                    encoded.append(made)
-                    continue
+            except (UnicodeEncodeError, struct_error, TypeError, OverflowError, IndexError):
+                pass  # odd text, times, ids or names, or very many tags
             others.append(span)
-        return encoded, others
+        if again:
+            self._write(again, mould, encoded, others, rest, may_learn=False)
 
-    def _learn(self, keys: PlainKeys, key: str, values: Mapping[str, Any]) -> bytes | None:  # Any: see values
-        """Return the encoded form of a key that needs no rule, and remember it; `None` for others."""
+    def _write_record(
+        self,
+        span: SpanRecord,
+        extra: EncodedTags,
+        trace_field: bytes,
+        trace_tag: bytes,
+        encoded: list[bytes],
+        counted: list[DDSpan] | None,
+        telling_keys: frozenset[str],
+    ) -> bool:
+        """Encode a span that is no tuple, for example a local root; return whether it is ordinary."""
+        parent = span.local_parent
+        values = span.values or _NO_VALUES
+        status_code, kind = span.status_code, span.otel_kind
+        is_counted = parent is None or kind is not _INTERNAL
+        if (
+            status_code == STATUS_ERROR
+            or span.event_records
+            or span.link_records
+            or (not span.is_local_root if parent is None else parent.scope is not span.scope)
+            or (is_counted and counted is not None and not telling_keys.isdisjoint(values))
+        ):
+            return False
+        parent_values = values if parent is None else parent.values or _NO_VALUES
+        compact = (
+            span.span_id, span.parent_id, span.start_ns, span.end_ns or 0, span.otel_name, span.operation_name,
+            span.scope, values, parent_values,
+        )  # fmt: skip
+        # `_value_` and not `value`, which is a property written in Python.
+        variant = kind._value_ * 6 + status_code * 2 + (parent is None)
+        mould = self._mould(compact, trace_field, trace_tag, extra, variant)
+        odd: list[FinishedSpan] = []
+        if mould is not None:
+            self._write([compact], mould, encoded, odd, odd)
+        if mould is None or odd:
+            return False
+        if is_counted and counted is not None:
+            counted.append(_told(compact, mould))
+        return True
+
+    def _learn(self, keys: PlainKeys, values: Mapping[str, Any], name: str) -> bool:  # Any: see SpanRecord.values
+        """Remember the encoded forms of keys and of the operation name; `False` if a key needs a rule."""
         if not keys.admit(values):
-            return None
-        try:
-            field = self._pack(key)
-        except UnicodeEncodeError:
-            return None
-        if len(keys.encoded) >= _MAX_NAMES:
-            keys.encoded.clear()
-        keys.encoded[key] = field
-        return field
-
-    def _add(self, cache: dict[str, bytes], key: bytes, text: str) -> bytes:
-        field = key + self._pack(text)
-        if len(cache) >= _MAX_NAMES:
-            cache.clear()
-        cache[text] = field
-        return field
-
-    def _complete(self, template: Template, service: str) -> bytes:
-        """Prepare the constant bytes of a template, and return its head."""
+            return False
         pack = self._pack
-        field = b"\xa7service" + pack(service)
-        template.head_with_type = _FIELDS_AND_TYPE + field + _TYPE
-        template.tags = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
-        template.tag_count = len(template.meta) + 1  # and the trace id
+        if len(keys.encoded) >= _MAX_NAMES:
+            keys.forget_encoded()
+        if len(self._names) >= _MAX_NAMES:
+            self._names.clear()
+        try:
+            for key in values:
+                if key not in keys.encoded:
+                    keys.encoded[key] = pack(key)
+            self._names[name] = _NAME + pack(name)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def _add_resource(self, resource: str) -> bytes:
+        field = _RESOURCE + self._pack(resource)
+        if len(self._resources) >= _MAX_NAMES:
+            self._resources.clear()
+        self._resources[resource] = field
+        return field
+
+    def _complete(self, template: Template) -> None:
+        """Prepare the constant bytes of a template."""
+        pack = self._pack
+        field = b"\xa7service" + pack(template.service)
+        template.head_with_type = _ELEVEN_FIELDS + field + _TYPE
+        template.texts = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
+        template.text_count = len(template.meta)
         template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
         template.number_count = len(template.metrics)
-        template.head = _FIELDS + field
-        return template.head
+        template.head = _TEN_FIELDS + field
+
+
+def _told(compact: CompactSpan, mould: _Mould) -> DDSpan:
+    """Return what statistics need to know of a span."""
+    span_id, parent_id, start_ns, end_ns, otel_name, name, _, values, _ = compact
+    template = mould.template
+    meta = template.meta
+    if mould.service is not None and _SERVICE_SOURCE not in values:
+        meta = {**meta, _SERVICE_SOURCE: "m"}
+    fields = mould.keys.fields
+    resource = values.get(_RESOURCE_NAME) if _RESOURCE_NAME in fields else None
+    span_type = values.get(_SPAN_TYPE) if _SPAN_TYPE in fields else None
+    return {
+        "service": template.service,
+        "name": template.operation_name if name is None else name,
+        "resource": resource or otel_name,
+        "type": span_type or (template.span_type if name is None else ""),
+        "trace_id": 0,
+        "span_id": span_id,
+        "parent_id": parent_id,
+        "start": start_ns,
+        "duration": end_ns - start_ns,
+        "meta": meta,
+        "metrics": template.metrics,
+    }

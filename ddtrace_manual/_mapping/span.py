@@ -300,6 +300,24 @@ class SpanMapper:
         self.scopes[id(scope)] = entry
         return entry
 
+    def template_of(self, scope: InstrumentationScope | None, own_service: object, variant: int) -> Template | None:
+        """Return the template of a span; `None` when it must take the general path.
+
+        Args:
+            scope: Its instrumentation scope.
+            own_service: The service that its attributes name, or `None`.
+            variant: See `templates.VARIANTS`.
+        """
+        entry = self.scopes.get(id(scope)) or self.entry_of(scope)
+        if not entry.is_fast:
+            return None
+        common = entry.default
+        if own_service is not None:
+            if type(own_service) is not str or not own_service:
+                return None
+            common = entry.by_service.get(own_service) or self._add_service(entry, own_service)
+        return common.templates[variant] or self._add_template(entry, common, variant)
+
     def _add_service(self, entry: ScopeEntry, own_service: str) -> ServiceTemplates:
         probe = SpanRecord()
         probe.operation_name = ""  # the facade's reserved attributes always count
@@ -314,7 +332,9 @@ class SpanMapper:
         probe.status_code = variant // 2 % 3
         probe.is_local_root = bool(variant % 2)
         meta, metrics = self.rules.write(probe, common.service, entry.before, entry.after)
-        template = Template(meta, metrics, self.names.operation_name(probe), self.names.span_type(probe))
+        template = Template(
+            common.service, meta, metrics, self.names.operation_name(probe), self.names.span_type(probe)
+        )
         common.templates[variant] = template
         return template
 

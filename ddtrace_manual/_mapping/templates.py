@@ -43,21 +43,25 @@ class Template:
         "number_count",
         "numbers",
         "operation_name",
+        "service",
         "span_type",
-        "tag_count",
-        "tags",
+        "text_count",
+        "texts",
     )
 
-    def __init__(self, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str) -> None:
+    def __init__(
+        self, service: str, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str
+    ) -> None:
+        self.service = service
         self.meta = meta
         self.metrics = metrics
         self.operation_name = operation_name
         self.span_type = span_type
         # The same as bytes, for `direct.OrdinarySpans`, which fills them in when first needed.
-        self.head: bytes | None = None
+        self.head = b""
         self.head_with_type = b""
-        self.tags = b""
-        self.tag_count = 0
+        self.texts = b""
+        self.text_count = 0
         self.numbers = b""
         self.number_count = 0
 
@@ -123,7 +127,7 @@ class PlainKeys:
     Attributes:
         plain: Known keys that simply become tags.
         wide: The same and `fields`.
-        encoded: Plain keys in msgpack form, for `direct.OrdinarySpans`, which bounds and fills it.
+        encoded: Plain keys in msgpack form, for `direct.OrdinarySpans`, which bounds and fills it; `None` for fields.
     """
 
     __slots__ = ("_ruled", "encoded", "fields", "plain", "wide")
@@ -134,9 +138,13 @@ class PlainKeys:
         self._forget()
 
     def _forget(self) -> None:
-        self.encoded: dict[str, bytes] = {}
+        self.forget_encoded()
         self.plain: set[str] = {tags.SERVICE_SOURCE}
         self.wide: set[str] = self.plain | self.fields
+
+    def forget_encoded(self) -> None:
+        """Start again with the encoded forms."""
+        self.encoded: dict[str, bytes | None] = dict.fromkeys(self.fields)
 
     def admit(self, values: Mapping[str, Any]) -> bool:  # Any: attribute values are of any type
         """Tell whether every key is plain or fills a field; learn new ones."""

@@ -148,7 +148,7 @@ class AggregationRules:
         splits_top_level: Top-level spans make groups of their own.
     """
 
-    __slots__ = ("_additional", "_peer_keys", "_peer_tags", "_splits", "span_kinds")
+    __slots__ = ("_additional", "_peer_keys", "_peer_tags", "_splits", "span_kinds", "telling_keys")
 
     def __init__(
         self,
@@ -168,6 +168,8 @@ class AggregationRules:
             )
         self._additional = tuple(additional[:ADDITIONAL_TAGS_MAX])
         self._splits = splits_top_level
+        self.telling_keys = _RARE_META | self._peer_keys | frozenset(self._additional)
+        """Tags that make a difference to the key of a span, besides those every span of its kind has."""
 
     def key(self, span: DDSpan, top_level: bool) -> PlainKey:  # noqa: FBT001 - once per span
         """Return the key of an eligible span, in the shape of `AggregationKey`.

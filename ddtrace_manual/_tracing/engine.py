@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._compact import expanded
 from ddtrace_manual._context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
 from ddtrace_manual._ids import IdSource
 from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord, SpanRecord
@@ -90,6 +91,8 @@ class EngineHooks:
     """Reads the context of a parent that a foreign propagator extracted."""
     baggage_tags: Callable[[Context], Mapping[str, str]] | None = None
     """(context) → tags for a local root, from its baggage."""
+    takes_compact: bool = False
+    """`export` takes finished spans as tuples too, see `_compact.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ class Engine:
         """Change what spans started from now on are made of; open segments go to the new exporter."""
         self.hooks = hooks
         self.export = hooks.export
+        self.compacts = hooks.takes_compact
         self.display_trace_state = hooks.display_trace_state
         self.limits = limits
         self.sampler = sampler
@@ -217,6 +221,7 @@ class Engine:
             span.local_parent = parent
             span.parent_id = parent.span_id
             span.segment = segment
+            span.compacts = self.compacts and parent.scope is scope
             span.values = {} if values is None else values
         elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
@@ -229,16 +234,20 @@ class Engine:
             span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
             parent = span.local_parent
+        # What is read of most spans is set on all: reading it from the class costs more (bench: ten-span).
         span.otel_name = name
-        if scope is not None:
-            span.scope = scope
-        if operation_name is not None:
-            span.operation_name = operation_name
-            if parent is not None and SERVICE_NAME in parent.values and SERVICE_NAME not in span.values:
-                span.inherit_service(parent.values)
+        span.scope = scope
+        span.operation_name = operation_name
+        span.end_ns = None
+        if (
+            operation_name is not None
+            and parent is not None
+            and SERVICE_NAME in parent.values
+            and SERVICE_NAME not in span.values
+        ):
+            span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
         span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
-        span.end_ns = None  # read several times: from the instance it is quicker (bench: ten-span)
         segment.open.add(span)
         self.created += 1  # a statistic: no lock, though an interpreter without GIL may miss some
         return span
@@ -410,6 +419,8 @@ class Engine:
             segment.sent_spans += len(spans)
             segment.is_handing_over = False
         if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
+            if not self.compacts:  # perhaps they were when these spans started
+                spans = [expanded(span, segment, Span) if span.__class__ is tuple else span for span in spans]
             self.export(segment, spans, partial=is_partial)
         if finished and not segment.open:
             self.flush_segment(segment)

@@ -57,6 +57,8 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
     max_attribute_length: int | None = None
     max_frames = 30
 
+    compacts = False
+    """It can be handed to the exporter as a tuple, see `_compact.py`; unset by everything a tuple has no place for."""
     dropped_values = 0
     dropped_event_records = 0
     dropped_link_records = 0

@@ -112,7 +112,11 @@ def parent_context(span: OtelView) -> SpanContext | None:
         return given
     segment = span.segment
     flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
-    return SpanContext(segment.trace_id, span.parent_id, span.is_local_root, flags)
+    if span.is_local_root:
+        return SpanContext(segment.trace_id, span.parent_id, True, flags)
+    segment.decide()
+    state = segment.engine.display_trace_state(segment, span.parent_id)
+    return SpanContext(segment.trace_id, span.parent_id, False, flags, state)
 
 
 def event_of(record: EventRecord) -> Event:

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 from ddtrace_manual._model import RemoteContext, SegmentRecord
 
 if TYPE_CHECKING:
+    from ddtrace_manual._compact import CompactSpan
+
     from .engine import Engine
     from .span import Span
 
@@ -42,7 +44,7 @@ class Segment(SegmentRecord):
         # clock cannot make a span negative or hours long.
         self.clock_offset_ns = engine.wall_ns() - engine.monotonic_ns()
         self.open: set[Span] = set()
-        self.finished: list[Span] = []
+        self.finished: list[Span | CompactSpan] = []
 
     def inherit(self, remote: RemoteContext) -> None:
         """Take over what was extracted. The extracted context keeps a copy of its own, as received."""

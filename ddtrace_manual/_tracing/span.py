@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from opentelemetry.trace import SpanKind
+
     from ddtrace_manual._types import LinkTarget
 
 
@@ -144,6 +146,11 @@ class Span(OtelView):
             return
         self.otel_name = name if name.__class__ is str else safe_str(name)
 
+    def set_kind(self, kind: SpanKind) -> None:
+        """Set the kind; only while the span is being started."""
+        self.compacts = False
+        self.otel_kind = kind
+
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status: `OK` is final, `UNSET` is ignored, a description is kept only for `ERROR`."""
         if self.end_ns is not None:
@@ -162,6 +169,7 @@ class Span(OtelView):
             return  # type: ignore[unreachable] # callers without type checks
         if self.status_code == STATUS_OK or code == STATUS_UNSET:
             return
+        self.compacts = False
         self.status_code = code
         self.status_description = description if code == STATUS_ERROR and isinstance(description, str) else None
 
@@ -235,6 +243,7 @@ class Span(OtelView):
 
     def _mark_error(self, description: str | None) -> None:
         if self.status_code != STATUS_OK:
+            self.compacts = False
             self.status_code = STATUS_ERROR
             self.status_description = description
 
@@ -329,7 +338,24 @@ class Span(OtelView):
             return
         self.end_ns = end_time
         finished = segment.finished
-        finished.append(self)
+        parent = self.local_parent
+        if self.compacts and parent is not None:
+            finished.append(
+                (
+                    self.span_id,
+                    self.parent_id,
+                    self.start_ns,
+                    end_time,
+                    self.otel_name,
+                    self.operation_name,
+                    self.scope,
+                    self.values,
+                    parent.values,
+                )
+            )
+            self.local_parent = None  # whoever keeps this span shall not keep all before it
+        else:
+            finished.append(self)
         if not segment.open or len(finished) >= engine.partial_flush_min_spans:
             engine.flush_segment(segment)
 
@@ -377,6 +403,7 @@ class Span(OtelView):
 
         Threads may do so at once: each step is atomic, and a list is never replaced.
         """
+        self.compacts = False
         records: list[EventRecord | LinkRecord] = vars(self).setdefault(name, [])
         records.append(record)
         if limit is None or len(records) <= limit:

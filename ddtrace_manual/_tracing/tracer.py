@@ -87,7 +87,7 @@ class Tracer(SDKTracer):
             trace_id=trace_id,
         )
         if kind is not SpanKind.INTERNAL and kind.__class__ is SpanKind:
-            span.otel_kind = kind  # type: ignore[unreachable] # mypy takes `is` on a class for a narrowing
+            span.set_kind(kind)  # type: ignore[unreachable] # mypy takes `is` on a class for a narrowing
         if attributes or links or start_time is not None:
             apply_options(span, attributes, links, start_time)
         if not record_exception:

@@ -7,8 +7,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
 from ddtrace_manual._encoding import V04Encoder, decode_v04, new_packer
-from ddtrace_manual._mapping import Mapper, MappingSettings, direct
+from ddtrace_manual._mapping import Mapper, MappingSettings, direct, first
 from ddtrace_manual._model import EventRecord, SegmentRecord, SpanRecord
+from ddtrace_manual._stats import AggregationRules, Concentrator
 
 SCOPES = (None, InstrumentationScope("lib", "1"), InstrumentationScope("rich", attributes={"a": 1}))
 SETTINGS = [
@@ -17,6 +18,12 @@ SETTINGS = [
     MappingSettings(service="svc", peer_service_defaults=True),
     MappingSettings(service="svc", otel_semantics=True),
     MappingSettings(service="svc", tags={f"tag{n}": "x" for n in range(20)}),
+    MappingSettings(service="svc", hostname="box", git_commit_sha="abc", process_tags="a:b"),
+]
+RULES = [
+    AggregationRules(),
+    AggregationRules(peer_tags=["db.system", "_dd.base_service"], additional_tags=["a"]),
+    AggregationRules(span_kinds=[]),
 ]
 
 texts = st.text(max_size=4) | st.sampled_from(["svc", "other", "\ud800", "x" * 30_000, "SELECT 1"])
@@ -79,35 +86,95 @@ def chunks(draw):
     children = [draw(spans(number, root)) for number in range(2, draw(st.integers(2, 5)))]
     if children and draw(st.booleans()):
         children.append(draw(spans(9, children[0])))
+    for child in children:  # a scope makes all its spans in one way
+        if child.scope is root.scope and (child.operation_name is None) != (root.operation_name is None):
+            child.operation_name = None if root.operation_name is None else "op"
     if draw(st.booleans()):  # a service taken over from the parent is the very same object
         for child in children:
             child.values = {**(root.values or {}), **(child.values or {})}
     return [*children, root] if draw(st.booleans()) else [root, *children]
 
 
-def decoded(mapper, spans, priority, *, directly):
+@st.composite
+def segments(draw):
     segment = SegmentRecord()
-    segment.trace_id = 0x640CFD8D_00000000_ABCDEFAB_12345678
-    segment.priority = priority
-    segment.tags = {"_dd.p.dm": "-0"}
-    segment.local_root = next(span for span in spans if span.is_local_root)
+    segment.trace_id = draw(st.sampled_from([0x640CFD8D_00000000_ABCDEFAB_12345678, 5, 2**128 - 1]))
+    segment.priority = draw(st.sampled_from([1, 2, 10**400]))
+    segment.tags = draw(st.sampled_from([None, {"_dd.p.dm": "-0"}, {"_dd.p.x": "\ud800"}, {"_dd.p.tid": "1"}]))
+    segment.agent_rate, segment.rule_rate = draw(st.sampled_from([(None, None), (0.5, None), (None, 0.0), (1, 0.25)]))
+    segment.parent_tag = draw(st.sampled_from([None, None, "00f067aa0ba902b7"]))
+    segment.propagation_error = draw(st.sampled_from([None, None, "inject_max_size"]))
+    return segment
+
+
+def compact(span):
+    """The tuple that `Span.end` would make of a span, or the span."""
+    parent = span.local_parent
+    if (
+        parent is None
+        or parent.scope is not span.scope
+        or (parent.operation_name is None) != (span.operation_name is None)
+        or span.otel_kind is not SpanKind.INTERNAL
+        or span.event_records
+        or span.status_code
+        or span.end_ns is None
+    ):
+        return span
+    return (
+        span.span_id,
+        span.parent_id,
+        span.start_ns,
+        span.end_ns,
+        span.otel_name,
+        span.operation_name,
+        span.scope,
+        span.values or {},
+        parent.values or {},
+    )
+
+
+def decode(chunk):
     encoder = V04Encoder()
-    chunk = (mapper.map_directly if directly else mapper.map_chunk)(segment, spans, partial=False)
     (found,) = decode_v04(encoder.join([encoder.encode_chunk(chunk)]))
     return found
 
 
+def statistics(rules, chunk):
+    """What statistics say of a chunk."""
+    concentrator = Concentrator(rules)
+    concentrator.add_chunk(chunk)
+    groups = [group for bucket in concentrator.flush(force=True) for group in bucket.groups.items()]
+    return {key: (group.hits, group.top_level_hits, group.errors, group.duration_ns) for key, group in groups}
+
+
 @settings(deadline=None, max_examples=300)
-@given(mapper_settings=st.sampled_from(SETTINGS), spans=chunks())
-def test_bytes_say_what_dictionaries_say(mapper_settings, spans):
-    """Whatever a chunk holds, the payload decodes to the same spans, the local root first."""
+@given(
+    mapper_settings=st.sampled_from(SETTINGS),
+    spans=chunks(),
+    segment=segments(),
+    partial=st.booleans(),
+    compacts=st.booleans(),
+    rules=st.sampled_from(RULES),
+)
+def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, rules):
+    """Whatever a chunk holds, payload and statistics are those of the general path, the same span first."""
     mapper = Mapper(mapper_settings, pack=new_packer())
+    segment.local_root = next(span for span in spans if span.is_local_root)
+    if partial and len(spans) > 1:
+        spans.remove(segment.local_root)
     for _ in range(2):  # the second time templates and names are known
-        expected = decoded(mapper, spans, 1, directly=False)
-        got = decoded(mapper, spans, 1, directly=True)
+        mapped = mapper.map_chunk(segment, spans, partial=partial)
+        finished = [compact(span) for span in spans] if compacts else spans
+        counted = []
+        chunk = mapper.map_directly(
+            segment, finished, partial=partial, counted=counted, telling_keys=rules.telling_keys
+        )
+        assert mapper.map_chunk(segment, finished, partial=partial) == mapped
+        expected, got = decode(mapped), decode(chunk)
         assert got[0] == expected[0]
         order = {span["span_id"]: number for number, span in enumerate(expected)}
         assert sorted(got, key=lambda span: order[span["span_id"]]) == expected
+        assert statistics(rules, counted) == statistics(rules, mapped)
 
 
 @pytest.mark.parametrize("service", [["a"], ("a", {"b": 1}), {"a": 1}, 1, True, ""], ids=repr)
@@ -140,22 +207,49 @@ def root():
     return span
 
 
-def test_ordinary_spans_become_bytes(root):
-    """The path is taken: of a usual chunk all but the first span are bytes."""
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        ({}, [bytes] * 5),
+        ({"status_code": 2}, [dict, bytes, bytes, bytes, bytes]),
+        ({"values": {"http.status_code": 200}}, [dict, bytes, bytes, bytes, bytes]),
+    ],
+)
+def test_ordinary_spans_become_bytes(root, change, kinds):
+    """The path is taken: only a span out of the ordinary is no bytes."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
-    spans = [root, *(ordinary_child(root, number) for number in range(2, 6))]
-    decoded(mapper, spans, 1, directly=False)  # the general path makes the templates
     segment = SegmentRecord()
     segment.local_root = root
+    for name, value in change.items():
+        setattr(root, name, value)
+    spans = [root, *(ordinary_child(root, number) for number in range(2, 6))]
+    mapper.map_chunk(segment, spans, partial=False)  # the general path makes the templates
     chunk = mapper.map_directly(segment, spans, partial=False)
-    assert [type(span) for span in chunk] == [dict, bytes, bytes, bytes, bytes]
+    assert [type(span) for span in chunk] == kinds
 
 
-def test_names_that_never_repeat_do_not_fill_the_memory(root, monkeypatch):
-    """The caches of names start again when full."""
-    monkeypatch.setattr(direct, "_MAX_NAMES", 5)
+def test_partial_chunks_become_bytes(root):
+    """The root is open still: another span is the first, and ordinary nevertheless."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
-    spans = [root, *(ordinary_child(root, number, f"op{number}") for number in range(2, 30))]
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [ordinary_child(root, number) for number in range(2, 6)]
     for _ in range(2):
-        assert len(decoded(mapper, spans, 1, directly=True)) == len(spans)
+        chunk = mapper.map_directly(segment, spans, partial=True)
+    assert [type(span) for span in chunk] == [bytes] * 4
+    assert decode(chunk)[0]["metrics"]["_dd.py.partial_flush"] == 4
+
+
+def test_what_never_repeats_does_not_fill_the_memory(root, monkeypatch):
+    """The caches of names and of tags of the trace start again when full."""
+    monkeypatch.setattr(direct, "_MAX_NAMES", 5)
+    monkeypatch.setattr(first, "_MAX_ENTRIES", 5)
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    for number in range(2, 30):
+        segment.tags = {"_dd.p.dm": f"-{number}"}
+        spans = [root, ordinary_child(root, number, f"op{number}")]
+        assert decode(mapper.map_directly(segment, spans, partial=False))[0]["meta"]["_dd.p.dm"] == f"-{number}"
     assert len(mapper._ordinary._names) <= 5
+    assert len(mapper._first_tags._known) <= 5
