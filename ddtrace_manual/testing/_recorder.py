@@ -132,7 +132,7 @@ class SpanRecorder:
     def take_over(self, provider: TracerProvider, parts: Parts) -> None:
         """Collect what the provider finishes, each span at its end."""
         self._mapper = parts.mapper
-        hooks = replace(parts.hooks, export=self._collect)
+        hooks = replace(parts.hooks, export=self._collect, takes_compact=False)
         provider._hooks = hooks
         provider._partial_flush_min_spans = 1
         provider._flush = provider._shutdown = _nothing_to_send

@@ -181,11 +181,14 @@ def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partia
 def test_a_service_that_is_no_text(root, service):
     """A child that took over what its parent has for a service, whatever that is, is sent as the mapping says."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
     child = ordinary_child(root, 2)
     root.values = {"service.name": service}
     child.values["service.name"] = service
-    for _ in range(2):
-        assert decoded(mapper, [root, child], 1, directly=True) == decoded(mapper, [root, child], 1, directly=False)
+    expected = decode(mapper.map_chunk(segment, [root, child], partial=False))
+    for spans in ([root, child], [root, compact(child)]):
+        assert decode(mapper.map_directly(segment, spans, partial=False)) == expected
 
 
 def ordinary_child(parent, span_id, name="op"):
