@@ -185,6 +185,12 @@ class AgentClient:
             method, path, body, fields, timeout_s if timeout_s is not None else self.timeout_s
         )
 
+    def interrupt(self, thread_id: int | None) -> None:
+        """Break off the request that a thread waits for: it fails as if the connection had ended."""
+        interrupt = getattr(self.transport, "interrupt", None)
+        if interrupt is not None and thread_id is not None:
+            interrupt(thread_id)
+
     def _send(self, kind: str, path: str, body: bytes, headers: Mapping[str, str], retry: RetryPolicy) -> SendResult:
         attempts = _Attempts()
         while True:

@@ -44,9 +44,12 @@ class _Deadline(threading.local):
     """The end of the exchange that the current thread is in."""
 
     expires_at = 0.0
+    in_use: dict[int, socket.socket] | None = None
+    """Where the connection is noted on which a thread waits."""
 
-    def start(self, timeout_s: float) -> None:
+    def start(self, timeout_s: float, in_use: dict[int, socket.socket]) -> None:
         self.expires_at = time.monotonic() + timeout_s
+        self.in_use = in_use
 
     def remaining_s(self) -> float:
         remaining = self.expires_at - time.monotonic()
@@ -105,6 +108,8 @@ class _DeadlineMixin:
     def send(self: Any, data: Any) -> None:  # Any: as declared by http.client
         if self.sock is not None:
             self.sock.settimeout(_deadline.remaining_s())
+            if _deadline.in_use is not None:
+                _deadline.in_use[threading.get_ident()] = self.sock
         super().send(data)  # type: ignore[misc]  # provided by the class this is mixed into
 
 
@@ -213,6 +218,8 @@ class Exchanger:
         # One pool of one connection: a larger one is filled with placeholders anew for every request.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         self._prepared: dict[tuple[str, str], PreparedRequest] = {}
+        self._in_use: dict[int, socket.socket] = {}
+        self._interrupted: set[int] = set()
         self._adapter.poolmanager.pool_classes_by_scheme = {
             "http": _HTTPPool if local_path is None else _local_pool(local_path),
             "https": _HTTPSPool,
@@ -224,7 +231,7 @@ class Exchanger:
         """Return status, header fields and body of the answer; errors as `Transport.request`."""
         outer = sys.exc_info()[1]
         status = 0
-        _deadline.start(timeout_s)
+        _deadline.start(timeout_s, self._in_use)
         try:
             response = self._adapter.send(self._request(method, url, body, headers), stream=True, timeout=timeout_s)
             status = response.status_code
@@ -237,7 +244,22 @@ class Exchanger:
         except AgentError:
             raise
         except Exception as exc:
-            raise _translated(exc, outer, status) from exc
+            error = _translated(exc, outer)
+            if threading.get_ident() in self._interrupted:
+                error = AgentTimeoutError("no complete answer before the end")
+            error.status = status
+            raise error from exc
+        finally:
+            self._in_use.pop(threading.get_ident(), None)
+            self._interrupted.discard(threading.get_ident())
+
+    def interrupt(self, thread_id: int) -> None:
+        """Let the exchange of another thread fail, if it waits for its peer."""
+        sock = self._in_use.get(thread_id)
+        if isinstance(sock, socket.socket):  # no pipe
+            self._interrupted.add(thread_id)
+            with suppress(OSError):  # it has ended meanwhile
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of a TLS socket would pull its state away
 
     def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> PreparedRequest:
         """Return a prepared request; method and URL, of which there are few, are prepared only once."""
@@ -286,7 +308,7 @@ def _close_idle(pool: HTTPConnectionPool) -> None:
                 connection.close()
 
 
-def _translated(exc: Exception, outer: BaseException | None, status: int) -> AgentError:
+def _translated(exc: Exception, outer: BaseException | None) -> AgentError:
     """Return what a third-party exception means; `outer` was being handled before and has nothing to do with it."""
     error: AgentError = AgentConnectionError(_innermost_text(exc, outer))
     for cause in _causes(exc, outer):
@@ -298,7 +320,6 @@ def _translated(exc: Exception, outer: BaseException | None, status: int) -> Age
         ):
             error = AgentResponseError(f"the answer is not HTTP: {type(cause).__name__}")
             break
-    error.status = status
     return error
 
 

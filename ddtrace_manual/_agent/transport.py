@@ -128,6 +128,12 @@ class RequestsTransport:
             detach(token)
         return Response(status, Headers(fields), answer)
 
+    def interrupt(self, thread_id: int) -> None:
+        """Break off the request that another thread waits for; not while it resolves a name, nor through a pipe."""
+        opened = self._opened.get(os.getpid())
+        if opened is not None:
+            opened.interrupt(thread_id)
+
     def close(self) -> None:
         """Close idle connections. The transport can still be used."""
         opened = self._opened.pop(os.getpid(), None)

@@ -46,7 +46,7 @@ _FIRST_AWAITED_PAUSE_S = 0.1
 _LONGEST_AWAITED_PAUSE_S = 0.5
 _ADOPTION_STEP_S = 0.2
 _NEVER_REACHED_NS = 1_000_000_000
-_SHARE_FOR_REQUESTS = 0.98
+_SHARE_FOR_REQUESTS = 0.96
 """Part of the time of `shutdown`; the rest is for counting what was not delivered."""
 
 
@@ -206,7 +206,10 @@ class ExportWorker:
                 self._end(arrived=True)
         elif thread is not threading.current_thread():
             self._ring()
-            thread.join(max(timeout_s, 0))
+            thread.join(max(timeout_s * _SHARE_FOR_REQUESTS, 0))
+            if thread.is_alive():
+                self._client.interrupt(thread.ident)  # in a request that began before, with more time
+                thread.join(max(timeout_s * (1 - _SHARE_FOR_REQUESTS), 0))
             if thread.is_alive():
                 left = self._counters.queued_spans
                 self._agent_log.warning(
@@ -353,7 +356,8 @@ class ExportWorker:
     def _round(self, *, is_awaited: bool) -> bool:
         """Do one round; return whether nothing is left."""
         self._adopt()
-        may_send = is_awaited or self._pace.may_send()
+        is_late = self._is_too_late()
+        may_send = not is_late and (is_awaited or self._pace.may_send())
         if may_send:
             self._client.timeout_s = self._pace.start_request(slow=False)
             self._agent.refresh(force=is_awaited)
@@ -365,13 +369,18 @@ class ExportWorker:
         self._process_waiting()
         if self._outbox and may_send:
             self._send()
-        if self._may_flush_stats():
+        if self._may_flush_stats() and not is_late:
             self._client.timeout_s = self._pace.start_request()
             if is_awaited:
                 self._stats.flush(force=True)
             else:
                 self._stats.flush_if_due()
         return not self._outbox
+
+    def _is_too_late(self) -> bool:
+        """Say whether the time of `shutdown` is over, and nobody waits any more for what the thread sends."""
+        is_over = self._clock.monotonic_ns() >= (self._pace.deadline_ns or 0)
+        return self._is_in_last_round and self._thread is not None and is_over
 
     def _may_flush_stats(self) -> bool:
         """Say whether statistics are on and have somebody to go to."""

@@ -42,6 +42,7 @@ class Server:
         self.keep_open = False
         self.stopping = threading.Event()
         self._listener = listener
+        self._listener.settimeout(0.02)  # here, because a short test may close it before the thread runs
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -60,7 +61,6 @@ class Server:
             thread.join(5)
 
     def _accept(self):
-        self._listener.settimeout(0.02)
         while not self.stopping.is_set():
             try:
                 connection, _ = self._listener.accept()

@@ -84,6 +84,7 @@ def test_a_broken_pipe_has_ended(server, pipes, monkeypatch):
     monkeypatch.setattr(pipe, "_has_data", has_data)
     with pytest.raises(AgentConnectionError, match="RemoteDisconnected"):
         post(RequestsTransport(URL))
+    assert pipes[0].closed
 
 
 def test_a_busy_pipe_is_waited_for(server, pipes):

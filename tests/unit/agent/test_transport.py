@@ -245,6 +245,42 @@ def test_deadline_while_sending():
             post(transport, b"x" * 20_000_000, timeout_s=SHORT_S)
 
 
+@pytest.mark.parametrize("what", ["waiting", "sending", "reading"])
+def test_another_thread_may_interrupt(server, what):
+    """A request that waits for its server can be broken off from outside; later ones are not affected."""
+    arrived = threading.Event()
+    errors = []
+
+    def begin(connection):
+        if what == "reading":
+            connection.sendall(HEAD + b"Content-Length: 5\r\n\r\n")
+        arrived.set()
+        never(connection)
+
+    def run(transport, body):
+        try:
+            post(transport, body, timeout_s=60.0)
+        except AgentTimeoutError as exc:
+            errors.append((str(exc), exc.status))
+
+    with socket.create_server(("127.0.0.1", 0)) as full:
+        server.answers.append(begin)
+        port = full.getsockname()[1] if what == "sending" else server.port
+        transport = RequestsTransport(f"http://127.0.0.1:{port}")
+        transport.interrupt(1)
+        thread = threading.Thread(target=run, args=(transport, b"x" * (20_000_000 if what == "sending" else 1)))
+        thread.start()
+        if what != "sending":
+            assert arrived.wait(LONG_S)
+        while thread.is_alive():  # it may not have begun to send, or to read, yet
+            transport.interrupt(thread.ident)
+            thread.join(0.05)
+    assert errors == [("no complete answer before the end", 200 * (what == "reading"))]
+    transport.interrupt(thread.ident)
+    if what != "sending":
+        assert post(transport).status == 200
+
+
 def test_refused():
     """No listener is a connection error that says so; a pending exception of the caller does not confuse it."""
     try:

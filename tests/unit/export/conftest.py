@@ -91,6 +91,7 @@ class FakeClient:
         self.info = AgentInfo()
         self.posts = []
         self.info_requests = 0
+        self.interrupted = []
         self.wait = None
         self.took_s = 0.0
 
@@ -107,6 +108,9 @@ class FakeClient:
         result = answer if isinstance(answer, SendResult) else make_result(answer, attempts)
         self.posts.append((version, body, chunks, dict(extra_headers), result))
         return result
+
+    def interrupt(self, thread_id):
+        self.interrupted.append(thread_id)
 
     def fetch_info(self):
         self.info_requests += 1
@@ -166,6 +170,7 @@ class FakeThread:
 
     def __init__(self, *, target, name, daemon):
         assert daemon
+        self.ident = 1
         self.target, self.name = target, name
         self.started = self.finished = False
 
