@@ -83,7 +83,7 @@ class Tracer(SDKTracer):
         span = engine.start(
             name if name.__class__ is str else safe_str(name),
             context,
-            cast("Any", self._instrumentation_scope),
+            self._instrumentation_scope,
             trace_id=trace_id,
         )
         if kind is not SpanKind.INTERNAL and kind.__class__ is SpanKind:
