@@ -167,10 +167,11 @@ class Pipeline:
     @staticmethod
     def _let_go(chunk: Chunk) -> None:
         """Break the references that would keep a long line of ended spans alive."""
-        for span in chunk.spans:
-            if isinstance(span, SpanRecord):
-                span.local_parent = None
         segment = chunk.segment
+        if segment.holds_parents:
+            for span in chunk.spans:
+                if isinstance(span, SpanRecord):
+                    span.local_parent = None
         root = segment.local_root
         if root is not None and root.end_ns is not None and segment.decided:
             segment.local_root = None

@@ -400,6 +400,7 @@ class Engine:
         if processor is not None:
             tell(processor, "_on_ending", span)
             tell(processor, "on_end", span._readable_span())
+        segment.holds_parents = True
         segment.finished.append(span)
         self.flush_segment(segment)
 

@@ -34,6 +34,7 @@ __all__ = ["Segment"]
 class Segment(SegmentRecord):
     """A segment of the engine."""
 
+    holds_parents = False
     is_handing_over = False
     """Finished spans are being taken out right now; guarded by the engine's lock."""
 

@@ -355,6 +355,8 @@ class Span(OtelView):
             )
             self.local_parent = None  # whoever keeps this span shall not keep all before it
         else:
+            if parent is not None:
+                segment.holds_parents = True
             finished.append(self)
         if not segment.open or len(finished) >= engine.partial_flush_min_spans:
             engine.flush_segment(segment)
