@@ -161,8 +161,6 @@ class SegmentRecord(PropagationState):
     `spec/trace-export.md` §2. Kept while values are set, so that nothing has to be measured at the end."""
     holds_parents: bool = True
     """Finished spans may refer to their local parents, which the exporter ends."""
-    sent_spans: int = 0
-    """Spans of this segment already handed to the exporter, in earlier chunks."""
 
 
 class SpanRecord:

@@ -246,11 +246,12 @@ class SpanScope:
         context = self._context
         if context is None:
             return
+        previous = self._previous
         # restore() written out for the usual case (bench: ten-span).
-        if get_current() is context and CLOSED_KEY not in self._previous:
-            set_current(self._previous)
+        if get_current() is context and CLOSED_KEY not in previous:
+            set_current(previous)
         else:
-            restore(context, self._previous)
+            restore(context, previous)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()

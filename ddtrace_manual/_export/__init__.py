@@ -10,7 +10,7 @@ from .outbox import Outbox
 from .pace import Pace
 from .payloads import ChunkPacker, Parcel, PayloadEncoder
 from .pipeline import ChunkSteps, Pipeline
-from .queue import Chunk, ChunkQueue, estimate_bytes
+from .queue import Chunk, ChunkQueue
 from .worker import ExportWorker
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Parcel",
     "PayloadEncoder",
     "Pipeline",
-    "estimate_bytes",
     "run_at_exit",
     "run_between_forks",
     "wants_log_transport",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .counters import Counters
 
-__all__ = ["Chunk", "ChunkQueue", "estimate_bytes"]
+__all__ = ["Chunk", "ChunkQueue"]
 
 _SPAN_BYTES = 500
 
@@ -38,19 +38,12 @@ class Chunk(NamedTuple):
     spans: Sequence[FinishedSpan]
     partial: bool
     size_bytes: int
-    """Estimated size; see `estimate_bytes`."""
+    """Roughly what these spans take, in memory and encoded: 500 bytes a span, which covers eight short attributes;
+    whatever is beyond that was added up by the span while it was set, because looking at every value later would cost
+    more than the rest of the queue (bench: ten-span)."""
 
 
-def estimate_bytes(segment: SegmentRecord, spans: Sequence[FinishedSpan]) -> int:
-    """Return roughly how many bytes these spans take, in memory and encoded; takes the segment's extra bytes.
-
-    500 a span, which covers eight short attributes; whatever is beyond that was added up by the span
-    while it was set, because looking at every value here would cost more than the rest of the queue
-    (bench: ten-span).
-    """
-    extra_bytes = segment.extra_bytes
-    segment.extra_bytes = 0
-    return _SPAN_BYTES * len(spans) + extra_bytes
+_make_chunk = tuple.__new__  # the constructor of a named tuple is a function (bench: ten-span)
 
 
 class ChunkQueue:
@@ -107,16 +100,21 @@ class ChunkQueue:
         with self._lock:
             if (successor := self._successor) is not None:
                 return successor.put(segment, spans, partial=partial)
-            size = estimate_bytes(segment, spans)
+            count = len(spans)
+            extra_bytes = segment.extra_bytes
+            if extra_bytes:
+                segment.extra_bytes = 0
+            size = _SPAN_BYTES * count + extra_bytes
             used = self._accepted_bytes - self._released_bytes
             if self.is_closed or (used and used + size > self.max_bytes):
-                self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=len(spans))
+                self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
                 return False
             self._accepted_bytes += size
-            self._counters.accepted_spans += len(spans)
-            self._counters.accepted_chunks += 1
+            counters = self._counters
+            counters.accepted_spans += count
+            counters.accepted_chunks += 1
             is_first = not self._waiting
-            self._waiting.append(Chunk(segment, spans, partial, size))
+            self._waiting.append(_make_chunk(Chunk, (segment, spans, partial, size)))
             # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
             waited_from = max(self._woken_at_bytes, self._taken_bytes)
             is_early = self._accepted_bytes - waited_from >= self._wake_bytes

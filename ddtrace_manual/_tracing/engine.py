@@ -215,14 +215,17 @@ class Engine:
         """
         parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         span_class = self.span_class
-        if parent.__class__ is span_class and parent.end_ns is None and parent.segment.engine is self:
-            segment: Segment = parent.segment
-            span: Span = _new(span_class)
+        segment: Segment
+        span: Span
+        if parent.__class__ is span_class and parent.end_ns is None and (segment := parent.segment).engine is self:
+            span = _new(span_class)
             span.local_parent = parent
             span.parent_id = parent.span_id
             span.segment = segment
             span.compacts = self.compacts and parent.scope is scope
             span.values = {} if values is None else values
+            if SERVICE_NAME in parent.values and operation_name is not None:
+                span.inherit_service(parent.values)
         elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
             segment = Segment(self, trace_id or self.new_trace_id())
@@ -234,18 +237,13 @@ class Engine:
             span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
             parent = span.local_parent
+            if parent is not None and SERVICE_NAME in parent.values and operation_name is not None:
+                span.inherit_service(parent.values)
         # What is read of most spans is set on all: reading it from the class costs more (bench: ten-span).
         span.otel_name = name
         span.scope = scope
         span.operation_name = operation_name
         span.end_ns = None
-        if (
-            operation_name is not None
-            and parent is not None
-            and SERVICE_NAME in parent.values
-            and SERVICE_NAME not in span.values
-        ):
-            span.inherit_service(parent.values)
         span.span_id = self.new_span_id() or self.ids.span_id()
         span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
         segment.open.add(span)
@@ -417,7 +415,6 @@ class Engine:
             segment.is_handing_over = True
             spans = finished[:count]
             del finished[:count]
-            segment.sent_spans += len(spans)
             segment.is_handing_over = False
         if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
             if not self.compacts:  # perhaps they were when these spans started

@@ -265,7 +265,9 @@ class Span(OtelView):
         self.set_attribute(_tags.SERVICE_SOURCE, None if value is None else "m")
 
     def inherit_service(self, values: Mapping[str, Any]) -> None:  # Any: values of every type
-        """Take over the service of the parent, whose values are given."""
+        """Take over the service of the parent, whose values are given, unless the span has one."""
+        if _tags.SERVICE_NAME in self.values:
+            return
         self.values[_tags.SERVICE_NAME] = values[_tags.SERVICE_NAME]
         if _tags.SERVICE_SOURCE in values:
             self.values[_tags.SERVICE_SOURCE] = values[_tags.SERVICE_SOURCE]
@@ -338,8 +340,7 @@ class Span(OtelView):
             return
         self.end_ns = end_time
         finished = segment.finished
-        parent = self.local_parent
-        if self.compacts and parent is not None:
+        if self.compacts:
             finished.append(
                 (
                     self.span_id,
@@ -350,12 +351,12 @@ class Span(OtelView):
                     self.operation_name,
                     self.scope,
                     self.values,
-                    parent.values,
+                    self.local_parent.values,  # type: ignore[union-attr] # there is one, see Engine.start
                 )
             )
             self.local_parent = None  # whoever keeps this span shall not keep all before it
         else:
-            if parent is not None:
+            if self.local_parent is not None:
                 segment.holds_parents = True
             finished.append(self)
         if not segment.open or len(finished) >= engine.partial_flush_min_spans:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddtrace_manual._export import ChunkQueue, Counters, estimate_bytes
+from ddtrace_manual._export import ChunkQueue, Counters
 from ddtrace_manual._model import SegmentRecord
 
 SEGMENT = SegmentRecord()
@@ -98,12 +98,14 @@ def test_put_may_be_interrupted_by_put(queue, spans):
     assert queue.used_bytes == 1000
 
 
-def test_sizes_are_estimated_from_spans_and_what_the_segment_added_up(spans):
+def test_sizes_are_estimated_from_spans_and_what_the_segment_added_up(queue, spans):
     """An estimate is a constant for each span plus the extra bytes of the segment, which it takes."""
     segment = SegmentRecord()
-    segment.extra_bytes = 1234
-    assert estimate_bytes(segment, spans(2)) == 2 * 500 + 1234
-    assert estimate_bytes(segment, spans(1)) == 500
+    segment.extra_bytes = 234
+    queue.put(segment, spans(2), partial=True)
+    assert queue.used_bytes == 2 * 500 + 234
+    queue.put(segment, spans(1), partial=False)
+    assert [queue.next().size_bytes for _ in range(2)] == [1234, 500]
 
 
 def test_an_unannounced_child_gets_a_queue_of_its_own(queue, spans, monkeypatch):

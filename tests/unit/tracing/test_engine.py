@@ -39,10 +39,9 @@ def test_a_trace_is_one_chunk(tracer, chunks):
 def test_partial_flush(make_provider, chunks):
     """A long trace is exported in parts of so many finished spans."""
     tracer = make_provider(partial_flush_min_spans=2).get_tracer("x")
-    with tracer.start_as_current_span("outer") as outer:
+    with tracer.start_as_current_span("outer"):
         for name in "abc":
             tracer.start_span(name).end()
-        assert outer.segment.sent_spans == 2
     assert chunks == [["a", "b", "..."], ["c", "outer"]]
 
 
