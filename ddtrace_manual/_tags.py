@@ -38,6 +38,7 @@ SPAN_SAMPLING_RATE: Final = "_dd.span_sampling.rule_rate"
 SPAN_SAMPLING_MAX_PER_S: Final = "_dd.span_sampling.max_per_second"
 PROPAGATION_ERROR: Final = "_dd.propagation_error"
 TOP_LEVEL: Final = "_dd.top_level"
+LIBRARY_TOP_LEVEL: Final = "_top_level"  # the other tracers' name for TOP_LEVEL
 MEASURED: Final = "_dd.measured"
 ANALYTICS_RATE: Final = "_dd1.sr.eausr"
 BASE_SERVICE: Final = "_dd.base_service"

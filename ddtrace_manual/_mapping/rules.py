@@ -75,6 +75,7 @@ OWN_KEYS = frozenset(
     {
         tags.EVENTS,
         tags.LANGUAGE,
+        tags.LIBRARY_TOP_LEVEL,
         tags.OTEL_TRACE_ID,
         tags.PROCESS_ID,
         tags.RUNTIME_ID,
@@ -90,7 +91,8 @@ OWN_KEYS = frozenset(
         "w3c.tracestate",
     }
 )
-"""Tags that the mapping itself writes, besides `_dd…`: an attribute of that name needs the rules."""
+"""Tags that the mapping itself writes or statistics count by, besides `_dd…`: an attribute of that name needs the
+rules, and its span a dictionary."""
 
 
 class TagRules:

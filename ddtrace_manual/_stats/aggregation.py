@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ddtrace_manual._agent.info import DEFAULT_SPAN_KINDS
 from ddtrace_manual._log import RateLimitedLogger, get_logger
-from ddtrace_manual._tags import BASE_SERVICE, MEASURED, ORIGIN, SERVICE_SOURCE, SPAN_KIND, TOP_LEVEL
+from ddtrace_manual._tags import BASE_SERVICE, LIBRARY_TOP_LEVEL, MEASURED, ORIGIN, SERVICE_SOURCE, SPAN_KIND, TOP_LEVEL
 
 from .addresses import quantize_addresses
 from .grpc_status import GRPC_STATUS_KEYS, grpc_status_code
@@ -45,7 +45,6 @@ NOT_SET: Final = 0
 TRACE_ROOT: Final = 1
 NOT_TRACE_ROOT: Final = 2
 
-_LIBRARY_TOP_LEVEL: Final = "_top_level"  # the other tracers' name for TOP_LEVEL
 _INTERNAL: Final = "internal"  # never counts by itself, whatever the Agent lists
 _PARTIAL_VERSION: Final = "_dd.partial_version"
 _PEER_KINDS: Final = frozenset(("client", "producer", "consumer"))
@@ -127,8 +126,8 @@ def count_as(span: DDSpan, span_kinds: frozenset[str]) -> bool | None:
     """
     metrics = span["metrics"]
     # Most spans have none of the three marks: looking for keys first costs half (bench: ten-span).
-    is_marked = TOP_LEVEL in metrics or MEASURED in metrics or _LIBRARY_TOP_LEVEL in metrics
-    top_level = is_marked and (metrics.get(TOP_LEVEL) == 1 or metrics.get(_LIBRARY_TOP_LEVEL) == 1)
+    is_marked = TOP_LEVEL in metrics or MEASURED in metrics or LIBRARY_TOP_LEVEL in metrics
+    top_level = is_marked and (metrics.get(TOP_LEVEL) == 1 or metrics.get(LIBRARY_TOP_LEVEL) == 1)
     if not (top_level or (is_marked and metrics.get(MEASURED) == 1)):
         kind = span["meta"].get(SPAN_KIND)
         if kind is None or kind == _INTERNAL or (kind not in span_kinds and kind.lower() not in span_kinds):
