@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
 
     from ._tracing.engine import Engine
+    from ._tracing.span import Span as EngineSpan
 
 __all__ = [
     "OUTCOME_TAG",
@@ -51,6 +52,7 @@ OUTCOME_TAG = "span.outcome"
 _SCOPE_NAME = "ddtrace_manual"
 _NO_OPTIONS: Mapping[str, Any] = {}  # Any: options of several types
 _TEXT_OPTIONS = {"resource": _tags.RESOURCE_NAME, "span_type": _tags.SPAN_TYPE}
+_new = object.__new__
 _SHORT_TEXT = 64
 """Longer text is charged to the queue's budget, which the general path does."""
 
@@ -197,9 +199,31 @@ class SpanScope:
         engine = RUNTIME.engine
         if engine is None or engine.is_watched or self._options:
             return self._enter_general(previous)
-        # begin() and activate() written out for the usual case: two frames less (bench: ten-span).
+        # begin(), Engine.start() for a child and activate() written out: three frames less (bench: ten-span).
         name = self._name
-        if self._prepared is not None:
+        made: EngineSpan
+        parent: Any = previous.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
+        if (
+            parent.__class__ is engine.span_class
+            and parent.end_ns is None
+            and (segment := parent.segment).engine is engine
+            and self._prepared is None
+        ):
+            made = _new(engine.span_class)
+            made.local_parent = parent
+            made.parent_id = parent.span_id
+            made.segment = segment
+            made.compacts = engine.compacts and parent.scope is None
+            made.values = {} if self._resource is None else {_tags.RESOURCE_NAME: self._resource}
+            if _tags.SERVICE_NAME in parent.values:
+                made.inherit_service(parent.values)
+            made.otel_name = made.operation_name = name
+            made.scope = made.end_ns = None
+            made.span_id = engine.new_span_id() or engine.ids.span_id()
+            made.start_ns = engine.monotonic_ns() + segment.clock_offset_ns
+            segment.open.add(made)
+            engine.created += 1
+        elif self._prepared is not None:
             values, kind = self._prepared
             made = engine.start(name, previous, None, name, values.copy())
             if kind is not None:

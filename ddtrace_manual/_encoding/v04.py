@@ -80,8 +80,8 @@ class V04Encoder:
         begins_encoded = chunk[0].__class__ is bytes
         if begins_encoded and chunk[-1].__class__ is bytes:  # then all are, see Mapper.map_directly
             return array_header(len(chunk)) + b"".join(cast("Sequence[bytes]", chunk))
-        mapped = [cast("DDSpan", span) for span in chunk if span.__class__ is not bytes]
-        parts = [span for span in chunk if span.__class__ is bytes]
+        mapped = [span for span in chunk if not isinstance(span, bytes)]
+        parts = [span for span in chunk if isinstance(span, bytes)]
         skipped_before = self.skipped_spans
         packed = self._pack_all(mapped if self.native_events else self._without_native_events(mapped))
         parts = parts + packed if begins_encoded else packed + parts

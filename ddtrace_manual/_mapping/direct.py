@@ -141,7 +141,7 @@ class OrdinarySpans:
         encoded: list[bytes] = []
         others: list[FinishedSpan] = []
         left = spans
-        if first.__class__ is tuple:
+        if isinstance(first, tuple):
             left = [span for span in spans if span is not first]
             mould = self._mould(first, trace_field, trace_tag, first_tags) if first_tags is not None else None
             if mould is None:
@@ -149,7 +149,7 @@ class OrdinarySpans:
             else:
                 self._write([first], mould, first_made, others, others)
         # The tuples of one scope and service at a time; nearly always these are all.
-        while (compact := next((span for span in left if span.__class__ is tuple), None)) is not None:
+        while (compact := next((span for span in left if isinstance(span, tuple)), None)) is not None:
             rest: list[FinishedSpan] = []
             mould = self._mould(compact, trace_field, trace_tag, _NO_TAGS)
             if mould is None:
@@ -212,7 +212,7 @@ class OrdinarySpans:
         base_number_count = template.number_count + extra.number_count
         again: list[FinishedSpan] = []
         for span in spans:
-            if span.__class__ is not tuple:
+            if not isinstance(span, tuple):
                 rest.append(span)
                 continue
             span_id, parent_id, start_ns, end_ns, resource, name, scope, values, parent_values = span

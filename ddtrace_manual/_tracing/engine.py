@@ -418,7 +418,7 @@ class Engine:
             segment.is_handing_over = False
         if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
             if not self.compacts:  # perhaps they were when these spans started
-                spans = [expanded(span, segment, Span) if span.__class__ is tuple else span for span in spans]
+                spans = [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]
             self.export(segment, spans, partial=is_partial)
         if finished and not segment.open:
             self.flush_segment(segment)
