@@ -160,7 +160,7 @@ class SegmentRecord(PropagationState):
     """Roughly the bytes that values of finished and open spans take beyond what every span is charged; see
     `spec/trace-export.md` §2. Kept while values are set, so that nothing has to be measured at the end."""
     holds_parents: bool = True
-    """Finished spans may refer to their local parents, which the exporter ends."""
+    """Finished spans may refer to their local parents, which the exporter then makes them forget."""
 
 
 class SpanRecord:
@@ -191,7 +191,8 @@ class SpanRecord:
     scope: InstrumentationScope | None = None
     segment: SegmentRecord
     local_parent: SpanRecord | None = None
-    """The parent when it lives in this process; `None` again once this span was mapped (no chains of old spans)."""
+    """The parent when it lives in this process; `None` again once this span ended or was mapped (no chains of old
+    spans)."""
     is_local_root: bool = False
     """No local parent: the trace begins here or continues a remote one."""
 

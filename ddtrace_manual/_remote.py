@@ -101,7 +101,8 @@ def keep_baggage(span: Span, context: Mapping[str, object]) -> None:
 def baggage_context(span: Span, current: Context) -> Context:
     """Return `current` with the baggage of a span: its own view, else that of its nearest parent that has one.
 
-    The current span, and one without any view, have the baggage of the current context.
+    The current span, and one without any view, have the baggage of the current context. A span that ended knows its
+    parents no more.
     """
     looked_at: object = getattr(span, "wrapped", span)
     if looked_at is current.get(SPAN_KEY):

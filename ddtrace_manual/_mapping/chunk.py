@@ -40,6 +40,8 @@ __all__ = ["Mapper"]
 _SAMPLING_PRIORITY = tags.SAMPLING_PRIORITY
 _TRACE_ID_HIGH = tags.TRACE_ID_HIGH
 _TRACESTATE = "w3c.tracestate"
+_TRACE_TAGS = (tags.OTEL_TRACE_ID, tags.PARENT_ID, tags.PROPAGATION_ERROR)
+"""Texts that differ from trace to trace, besides `_dd.p.*`."""
 
 
 class Mapper:
@@ -63,6 +65,9 @@ class Mapper:
         self._chunk_meta = _chunk_constants(settings)
         self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None else None
         self._first_tags = FirstSpanTags(self._chunk_meta, pack) if pack is not None else None
+        # The attributes that statistics looked at last, and whether a tag of the trace is among them.
+        self._telling_keys: frozenset[str] = frozenset()
+        self._tells_of_traces = False
         self._log = RateLimitedLogger(get_logger("mapping"))
 
     # --- chunks ------------------------------------------------------------------------------------------------------
@@ -103,7 +108,7 @@ class Mapper:
             telling_keys: Attributes that statistics look at.
         """
         ordinary, first_tags = self._ordinary, self._first_tags
-        if ordinary is None or first_tags is None or segment.origin or segment.members or not self._spans.is_plain:
+        if ordinary is None or first_tags is None or not self._may_be_ordinary(segment, telling_keys):
             return self._map_for_both(segment, spans, partial=partial, counted=counted)
         trace_id = segment.trace_id
         trace_id_low, trace_id_text = trace_id & MASK_64, format_trace_id(trace_id)
@@ -113,9 +118,13 @@ class Mapper:
         tags_of_first = None
         if not (is_root and self.settings.hostname):
             tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=len(spans) if partial else 0)
-        made, encoded, others = ordinary.encode(
-            spans, first, tags_of_first, trace_id_low, trace_id_text, counted, telling_keys
-        )
+        try:
+            made, encoded, others = ordinary.encode(
+                spans, first, tags_of_first, trace_id_low, trace_id_text, counted, telling_keys
+            )
+        except Exception:  # noqa: BLE001 - what only saves time must not cost a trace
+            self._log.error("direct", "a trace is mapped the long way: writing it directly failed", exc_info=True)
+            return self._map_for_both(segment, spans, partial=partial, counted=counted)
         if made is not None and not others:
             return [made, *encoded]
         chunk = self._map_spans(segment, others, root, trace_id_low, trace_id_text)
@@ -124,21 +133,31 @@ class Mapper:
                 counted += chunk
             return [made, *encoded, *chunk]
         if not chunk:  # the first span cannot be mapped, and another one must carry the tags of the chunk
-            if counted is not None:
-                counted.clear()
             return self._map_for_both(segment, spans, partial=partial, counted=counted)
         self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
         if counted is not None:
             counted += chunk
         return [chunk[0], *encoded, *chunk[1:]]
 
+    def _may_be_ordinary(self, segment: SegmentRecord, telling_keys: frozenset[str]) -> bool:
+        """Tell whether anything of a trace, or that statistics want of it, makes all its spans take the long way."""
+        if telling_keys is not self._telling_keys:
+            self._telling_keys, self._tells_of_traces = telling_keys, self._has_trace_tags(telling_keys)
+        return not (segment.origin or segment.members or self._tells_of_traces) and self._spans.is_plain
+
+    def _has_trace_tags(self, keys: frozenset[str]) -> bool:
+        """Tell whether a tag that belongs to the trace is among these keys; `OrdinarySpans` does not tell them."""
+        return not keys.isdisjoint((*_TRACE_TAGS, *self._chunk_meta)) or any(
+            key.startswith(tags.PROPAGATED_PREFIX) for key in keys
+        )
+
     def _map_for_both(
         self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool, counted: list[DDSpan] | None
     ) -> Sequence[DDSpan | bytes]:
-        """Map a chunk in the general way, for the payload and for statistics."""
+        """Map a chunk in the general way, for the payload and for statistics; `counted` is replaced."""
         chunk = self.map_chunk(segment, spans, partial=partial)
         if counted is not None:
-            counted += chunk
+            counted[:] = chunk
         return chunk
 
     def _map_spans(

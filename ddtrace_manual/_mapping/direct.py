@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
@@ -68,6 +68,10 @@ _DOUBLE = 0xCB
 _MAX_BYTES = 25_000
 """A span that takes more may hold a string that must be cut."""
 _MAX_NAMES = 2_000
+_MAX_NAME_CHARS = 1_000
+"""Longer names, keys and resources (long queries) are encoded each time instead of being kept."""
+_MAX_MOULDS = 16
+"""Scopes and services of a chunk whose spans are looked for, each in one pass over the chunk."""
 _MAX_NS = (1 << 63) - 1
 _INTERNAL = SpanKind.INTERNAL
 _NO_VALUES: dict[str, Any] = {}  # Any: as SpanRecord.values
@@ -149,16 +153,21 @@ class OrdinarySpans:
             else:
                 self._write([first], mould, first_made, others, others)
         # The tuples of one scope and service at a time; nearly always these are all.
-        while (compact := next((span for span in left if isinstance(span, tuple)), None)) is not None:
+        for _ in range(_MAX_MOULDS):
+            compact = next((span for span in left if isinstance(span, tuple)), None)
+            if compact is None:
+                break
             rest: list[FinishedSpan] = []
             mould = self._mould(compact, trace_field, trace_tag, _NO_TAGS)
             if mould is None:
-                others.append(compact)
-                left = [span for span in left if span is not compact]
-                continue
-            self._write(left, mould, encoded, others, rest)
+                _divide(left, compact, others, rest)
+            else:
+                self._write(left, mould, encoded, others, rest)
             left = rest
-        for span in cast("Sequence[SpanRecord]", left):
+        for span in left:
+            if not isinstance(span, SpanRecord):  # compact, of yet another scope or service
+                others.append(span)
+                continue
             is_first = span is first
             made = first_made if is_first else encoded
             extra = first_tags if is_first else _NO_TAGS
@@ -176,8 +185,8 @@ class OrdinarySpans:
         template = self._mapper.template_of(scope, service, variant)
         if template is None:
             return None
-        if not template.head:
-            self._complete(template)
+        if not template.head and not self._complete(template):
+            return None
         keys = self._otel_keys if compact[5] is None else self._facade_keys
         return _Mould(scope, service, template, keys, extra, trace_field, trace_tag)
 
@@ -221,9 +230,9 @@ class OrdinarySpans:
                 rest.append(span)
                 continue
             texts, numbers = b"", first_numbers
-            number_count = base_number_count
+            # Counted one by one: a thread may still be setting an attribute, and a wrong count breaks the payload.
+            text_count, number_count = base_count, base_number_count
             span_type = None
-            field_count = 0
             try:
                 for key, value in values.items():
                     field = known[key]
@@ -238,21 +247,21 @@ class OrdinarySpans:
                             span_type = value
                         elif value is not service:
                             break
-                        field_count += 1
                     elif cls is str:
                         texts += field + pack(value)
+                        text_count += 1
                     elif cls is int:
                         numbers += field + double(_DOUBLE, value)
                         number_count += 1
                     elif cls is bool:
                         texts += field + (_TRUE if value else _FALSE)
+                        text_count += 1
                     elif cls is float and value - value == 0.0:  # finite
                         numbers += field + double(_DOUBLE, value)
                         number_count += 1
                     else:
                         break
                 else:
-                    text_count = base_count + len(values) - field_count - number_count + base_number_count
                     if service is not None:
                         if values.get(_SERVICE_NAME) is not service:
                             others.append(span)
@@ -293,8 +302,8 @@ class OrdinarySpans:
                 if may_learn and self._learn(keys, values, span[5] or default_name):
                     again.append(span)
                     continue
-            except (UnicodeEncodeError, struct_error, TypeError, OverflowError, IndexError):
-                pass  # odd text, times, ids or names, or very many tags
+            except (UnicodeEncodeError, struct_error, TypeError, OverflowError, IndexError, RuntimeError):
+                pass  # odd text, times, ids or names, very many tags, or a thread that is setting an attribute still
             others.append(span)
         if again:
             self._write(again, mould, encoded, others, rest, may_learn=False)
@@ -340,40 +349,58 @@ class OrdinarySpans:
         return True
 
     def _learn(self, keys: PlainKeys, values: Mapping[str, Any], name: str) -> bool:  # Any: see SpanRecord.values
-        """Remember the encoded forms of keys and of the operation name; `False` if a key needs a rule."""
-        if not keys.admit(values):
-            return False
+        """Remember the encoded forms of keys and of the operation name; `False` if one is odd or needs a rule."""
         pack = self._pack
         if len(keys.encoded) >= _MAX_NAMES:
             keys.forget_encoded()
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
         try:
+            if not keys.admit(values):
+                return False
+            for key in (name, *values):
+                if len(key) > _MAX_NAME_CHARS:
+                    return False
             for key in values:
                 if key not in keys.encoded:
                     keys.encoded[key] = pack(key)
             self._names[name] = _NAME + pack(name)
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, RuntimeError):  # the latter: a thread is setting an attribute still
             return False
         return True
 
     def _add_resource(self, resource: str) -> bytes:
         field = _RESOURCE + self._pack(resource)
-        if len(self._resources) >= _MAX_NAMES:
-            self._resources.clear()
-        self._resources[resource] = field
+        if len(resource) <= _MAX_NAME_CHARS:
+            if len(self._resources) >= _MAX_NAMES:
+                self._resources.clear()
+            self._resources[resource] = field
         return field
 
-    def _complete(self, template: Template) -> None:
-        """Prepare the constant bytes of a template."""
+    def _complete(self, template: Template) -> bool:
+        """Prepare the constant bytes of a template; `False` if the service or a tag of all spans is odd text."""
         pack = self._pack
-        field = b"\xa7service" + pack(template.service)
+        try:
+            field = b"\xa7service" + pack(template.service)
+            template.texts = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
+            template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
+        except UnicodeEncodeError:
+            return False
         template.head_with_type = _ELEVEN_FIELDS + field + _TYPE
-        template.texts = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
         template.text_count = len(template.meta)
-        template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
         template.number_count = len(template.metrics)
         template.head = _TEN_FIELDS + field
+        return True
+
+
+def _divide(
+    spans: Sequence[FinishedSpan], compact: CompactSpan, alike: list[FinishedSpan], rest: list[FinishedSpan]
+) -> None:
+    """Part the compact spans of the scope and service of one from the rest."""
+    scope, service = compact[6], compact[8].get(_SERVICE_NAME)
+    for span in spans:
+        is_alike = isinstance(span, tuple) and span[6] is scope and span[8].get(_SERVICE_NAME) is service
+        (alike if is_alike else rest).append(span)
 
 
 def _told(compact: CompactSpan, mould: _Mould) -> DDSpan:

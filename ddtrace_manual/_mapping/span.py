@@ -56,6 +56,8 @@ _OWN_METRICS = frozenset(
         "_dd.apm.enabled",
     }
 )
+_MARKS = frozenset({tags.MEASURED, tags.TOP_LEVEL, tags.LIBRARY_TOP_LEVEL})
+"""Tags that make statistics count a span of any kind."""
 _PEER_SERVICE = "peer.service"
 _PEER_SOURCES = ("messaging.kafka.bootstrap.servers", "db.name", "mongodb.db", "rpc.service", "out.host")
 _PEER_KINDS = (SpanKind.CLIENT, SpanKind.PRODUCER)
@@ -81,6 +83,13 @@ class SpanMapper:
         self.scopes: dict[int, ScopeEntry] = {}
         facade, otel = self.rules.facade_rules.keys, self.rules.otel_rules.keys
         ruled = OWN_KEYS | self.rules.constant_keys
+        self.is_plain = (
+            self._fast
+            and not self._otel_semantics
+            and not self._peer_defaults
+            and _MARKS.isdisjoint(self.rules.constant_keys)
+        )
+        """Whether nothing in the settings makes every span take more than the fast path."""
         self.facade_keys = PlainKeys(ruled | facade, FIELD_KEYS)
         self.otel_keys = PlainKeys(ruled | otel | STEERING, FIELD_KEYS & otel)
 
@@ -277,11 +286,6 @@ class SpanMapper:
             meta[_PEER_SERVICE] = remapped
 
     # --- caches ------------------------------------------------------------------------------------------------------
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing in the settings makes every span take more than the fast path."""
-        return self._fast and not self._otel_semantics and not self._peer_defaults
 
     def entry_of(self, scope: InstrumentationScope | None) -> ScopeEntry:
         """Return constants and templates of a scope."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
@@ -176,7 +176,6 @@ class Engine:
     ) -> None:
         """Change what spans started from now on are made of; open segments go to the new exporter."""
         self.hooks = hooks
-        self.export = hooks.export
         self.compacts = hooks.takes_compact
         self.display_trace_state = hooks.display_trace_state
         self.limits = limits
@@ -417,9 +416,10 @@ class Engine:
             del finished[:count]
             segment.is_handing_over = False
         if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
-            if not self.compacts:  # perhaps they were when these spans started
+            hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
+            if not hooks.takes_compact:  # perhaps they did when these spans ended
                 spans = [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]
-            self.export(segment, spans, partial=is_partial)
+            hooks.export(segment, spans, partial=is_partial)
         if finished and not segment.open:
             self.flush_segment(segment)
 
@@ -430,7 +430,7 @@ class Engine:
         self.dead = True
         self._lock = threading.RLock()
         self._decision_lock = threading.RLock()
-        self.export = _ignore_chunk
+        self.hooks = replace(self.hooks, export=_ignore_chunk)
         self.processor = None
 
 

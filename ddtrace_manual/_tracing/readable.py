@@ -105,16 +105,18 @@ def parent_context(span: OtelView) -> SpanContext | None:
     """Return the parent's span context, rebuilt from ids where the parent is remote or gone."""
     if not span.parent_id:
         return None
-    if span.local_parent is not None:
-        return span.local_parent.get_span_context()
+    parent = span.local_parent  # read once: it goes when the span ends
+    if parent is not None:
+        return parent.get_span_context()
     given = context_of(span.given_parent)
     if given is not None and given.span_id == span.parent_id:
         return given
     segment = span.segment
+    if not span.is_local_root:
+        segment.decide()
     flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
     if span.is_local_root:
         return SpanContext(segment.trace_id, span.parent_id, True, flags)
-    segment.decide()
     state = segment.engine.display_trace_state(segment, span.parent_id)
     return SpanContext(segment.trace_id, span.parent_id, False, flags, state)
 

@@ -231,8 +231,9 @@ class Span(OtelView):
         marks = exc.__dict__
         brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
         marks[_MARK] = self.span_id
-        if self.local_parent is not None:
-            self.local_parent.failed_child_id = self.span_id
+        parent = self.local_parent  # read once: another thread may be ending this span
+        if parent is not None:
+            parent.failed_child_id = self.span_id
         message = safe_str(exc)
         if brief:
             self.set_attribute(_tags.ERROR_TYPE, _errors.describe_type(exc))

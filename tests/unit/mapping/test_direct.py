@@ -1,5 +1,7 @@
 """Ordinary spans written straight to bytes say exactly what the mapping and the encoder say about them."""
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,11 +21,17 @@ SETTINGS = [
     MappingSettings(service="svc", otel_semantics=True),
     MappingSettings(service="svc", tags={f"tag{n}": "x" for n in range(20)}),
     MappingSettings(service="svc", hostname="box", git_commit_sha="abc", process_tags="a:b"),
+    MappingSettings(service="svc", tags={"_dd.measured": "1"}),
+    MappingSettings(service="svc", tags={"_top_level": 1, "span.kind": "client"}),
+    MappingSettings(service="svc", tags={"owner": "M\udcfcller"}, git_commit_sha="\ud800"),
 ]
 RULES = [
     AggregationRules(),
     AggregationRules(peer_tags=["db.system", "_dd.base_service"], additional_tags=["a"]),
     AggregationRules(span_kinds=[]),
+    AggregationRules(additional_tags=["language"]),
+    AggregationRules(additional_tags=["_dd.p.dm", "_dd.git.commit.sha"]),
+    AggregationRules(additional_tags=["otel.trace_id"]),
 ]
 
 texts = st.text(max_size=4) | st.sampled_from(["svc", "other", "\ud800", "x" * 30_000, "SELECT 1"])
@@ -53,6 +61,9 @@ KEYS = [
     "team",
     "db.system",
     "manual.keep",
+    "span.kind",
+    "language",
+    "_top_level",
 ]
 keys = st.sampled_from(KEYS) | st.text(max_size=3)
 attributes = st.dictionaries(keys, values, max_size=5) | st.dictionaries(
@@ -159,6 +170,7 @@ def statistics(rules, chunk):
 def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, rules):
     """Whatever a chunk holds, payload and statistics are those of the general path, the same span first."""
     mapper = Mapper(mapper_settings, pack=new_packer())
+    mapper._log = Mock()
     segment.local_root = next(span for span in spans if span.is_local_root)
     if partial and len(spans) > 1:
         spans.remove(segment.local_root)
@@ -175,9 +187,10 @@ def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partia
         order = {span["span_id"]: number for number, span in enumerate(expected)}
         assert sorted(got, key=lambda span: order[span["span_id"]]) == expected
         assert statistics(rules, counted) == statistics(rules, mapped)
+        assert "direct" not in [call.args[0] for call in mapper._log.error.call_args_list]
 
 
-@pytest.mark.parametrize("service", [["a"], ("a", {"b": 1}), {"a": 1}, 1, True, ""], ids=repr)
+@pytest.mark.parametrize("service", [["a"], ("a", {"b": 1}), {"a": 1}, 1, True, "", "\ud800"], ids=ascii)
 def test_a_service_that_is_no_text(root, service):
     """A child that took over what its parent has for a service, whatever that is, is sent as the mapping says."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
@@ -231,6 +244,104 @@ def test_ordinary_spans_become_bytes(root, change, kinds):
     assert [type(span) for span in chunk] == kinds
 
 
+@pytest.mark.parametrize(
+    "mapper_settings",
+    [
+        MappingSettings(service="caf\udce9"),
+        MappingSettings(service="svc", tags={"owner": "M\udcfcller"}),
+        MappingSettings(service="svc", git_commit_sha="\udcff"),
+    ],
+)
+def test_settings_that_are_no_valid_text(root, mapper_settings):
+    """Settings from an environment that is no UTF-8 hold surrogates; traces are sent nevertheless, repaired."""
+    mapper = Mapper(mapper_settings, pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [root, ordinary_child(root, 2)]
+    for _ in range(2):
+        found = decode(mapper.map_directly(segment, [*map(compact, spans)], partial=False))
+        assert sorted(found, key=lambda span: span["span_id"]) == decode(
+            mapper.map_chunk(segment, spans, partial=False)
+        )
+
+
+class Changing(dict):
+    """Attributes that another thread goes on setting while, or just after, they are read for the first time."""
+
+    def __init__(self, items, *, while_read):
+        super().__init__(items)
+        self.is_changing, self.while_read = True, while_read
+
+    def items(self):
+        if not self.is_changing:
+            return super().items()
+        self.is_changing = False
+        return self.read(super().items())
+
+    def read(self, items):
+        for number, item in enumerate(items if self.while_read else list(items)):
+            if number == 1:
+                self["late"] = "x"
+            yield item
+
+
+@pytest.mark.parametrize("while_read", [True, False])
+def test_attributes_set_while_they_are_read(root, while_read):
+    """A thread that sets an attribute of a span that ends costs no span, and breaks no payload."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [root, *(ordinary_child(root, number) for number in range(2, 5))]
+    mapper.map_directly(segment, [*map(compact, spans)], partial=False)  # all names are known
+    for span in spans:
+        span.values = Changing({"text": "t", "flag": True, "number": 1}, while_read=while_read)
+    found = decode(mapper.map_directly(segment, [*map(compact, spans)], partial=False))
+    assert sorted(span["span_id"] for span in found) == [1, 2, 3, 4]
+    assert all(span["meta"]["text"] == "t" for span in found)
+
+
+@pytest.mark.parametrize("scope", [None, SCOPES[2]], ids=["of many services", "of a scope with attributes"])
+def test_large_chunks_take_linear_time(root, scope, monkeypatch):
+    """However many services there are, or spans of a scope that is not ordinary, each span is looked at a few times."""
+    monkeypatch.setattr(direct, "_MAX_MOULDS", 3)
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [root]
+    for number in range(2, 30):
+        parent = SpanRecord()
+        parent.span_id, parent.scope, parent.operation_name = 1, scope, "op"
+        parent.values = {"service.name": f"svc{number % 10}"}
+        spans.append(ordinary_child(parent, number))
+        spans[-1].scope = scope
+    looked_for = []
+    mould = mapper._ordinary._mould
+    monkeypatch.setattr(mapper._ordinary, "_mould", lambda *args: looked_for.append(args) or mould(*args))
+    found = mapper.map_directly(segment, [*map(compact, spans)], partial=False)
+    assert len(looked_for) <= 3 + 1
+    assert decode(found)[0]["span_id"] == 1
+    expected = decode(mapper.map_chunk(segment, spans, partial=False))
+    assert sorted(decode(found), key=lambda span: span["span_id"]) == expected
+
+
+def test_a_trace_that_cannot_be_written_directly(root, monkeypatch, caplog):
+    """Whatever goes wrong in writing directly, the trace is mapped in the general way, and counted once."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [ordinary_child(root, 2), root]
+
+    def fail(*args):
+        args[5].append({"counted": "already"})
+        raise LookupError
+
+    monkeypatch.setattr(mapper._ordinary, "encode", fail)
+    counted = []
+    chunk = mapper.map_directly(segment, [*map(compact, spans)], partial=False, counted=counted)
+    assert chunk == counted == mapper.map_chunk(segment, spans, partial=False)
+    assert "writing it directly failed" in caplog.text
+
+
 def test_partial_chunks_become_bytes(root):
     """The root is open still: another span is the first, and ordinary nevertheless."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
@@ -241,6 +352,22 @@ def test_partial_chunks_become_bytes(root):
         chunk = mapper.map_directly(segment, spans, partial=True)
     assert [type(span) for span in chunk] == [bytes] * 4
     assert decode(chunk)[0]["metrics"]["_dd.py.partial_flush"] == 4
+
+
+def test_long_names_do_not_fill_the_memory(root):
+    """Of long resources, operation names and keys no encoded form is kept."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [root, *(ordinary_child(root, number) for number in range(2, 5))]
+    spans[1].values["resource.name"] = "r" * 2_000
+    spans[2].operation_name = "o" * 2_000
+    spans[3].values["k" * 2_000] = "v"
+    found = decode(mapper.map_directly(segment, spans, partial=False))
+    assert sorted(found, key=lambda span: span["span_id"]) == decode(mapper.map_chunk(segment, spans, partial=False))
+    ordinary = mapper._ordinary
+    kept = (*ordinary._names, *ordinary._resources, *ordinary._facade_keys.encoded)
+    assert max(map(len, kept)) < 2_000
 
 
 def test_what_never_repeats_does_not_fill_the_memory(root, monkeypatch):
