@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -261,9 +260,10 @@ def main() -> int:
     parser.add_argument("--web", action="store_true", help="serve the page for people too")
     parser.add_argument("--socket", action="store_true", help="listen on a Unix socket as well")
     args = parser.parse_args()
-    done = threading.Event()
+    # No threading.Event: its lock may be held by the very `wait` that the handler interrupts.
+    asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
+        signal.signal(number, lambda received, _: asked.append(received))
     with running(web=args.web, unix_socket=args.socket) as agent:
         print(f"DD_TRACE_AGENT_URL={agent.url}")
         if agent.socket_path:
@@ -271,7 +271,8 @@ def main() -> int:
         if agent.web_url:
             print(f"page: {agent.web_url}")
         print("Ctrl-C ends it.", flush=True)
-        done.wait()
+        while not asked:
+            time.sleep(0.1)
     return 0
 
 
