@@ -59,7 +59,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Spans that the test finished; afterwards none may be current any more."""
     recorded = Spans()
     engine = TracerProvider(shutdown_on_exit=False).engine
-    engine.export = lambda _segment, chunk, *, partial: recorded.finished.extend(chunk)
+    engine.hooks.export = lambda _segment, chunk, *, partial: recorded.finished.extend(chunk)
     monkeypatch.setattr(RUNTIME, "engine", engine)
     set_current(Context())
     yield recorded
