@@ -70,7 +70,7 @@ STATUS_ERROR = 2
 class PropagationState:
     """What travels with a trace besides its ids; shared by all spans of one local trace.
 
-    Mutable. Whoever changes fields of a segment holds that segment's lock.
+    Mutable. Whoever changes these fields of a segment holds the engine's decision lock.
 
     Source: spec/propagation.md §1.1.
     """

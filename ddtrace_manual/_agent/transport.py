@@ -152,8 +152,6 @@ class RequestsTransport:
             opened = self._opened.setdefault(pid, made)  # another thread may have been faster
             for other in self._opened.keys() - {pid}:
                 self._opened.pop(other, None)  # the parent's connections: let go of them here
-            for other in self._opened.keys() - {pid}:
-                self._opened.pop(other, None)  # the parent's connections: let go of them here
         return opened
 
 
