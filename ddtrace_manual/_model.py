@@ -159,6 +159,9 @@ class SegmentRecord(PropagationState):
     extra_bytes: int = 0
     """Roughly the bytes that values of finished and open spans take beyond what every span is charged; see
     `spec/trace-export.md` §2. Kept while values are set, so that nothing has to be measured at the end."""
+    needs_care: bool = True
+    """The trace may have an origin or members of other vendors, or a span of it a service of its own, a time that was
+    given, or a text so long that it must be cut: what most traces have not, and would cost to look for in each span."""
     holds_parents: bool = True
     """Finished spans may refer to their local parents, which the exporter then makes them forget."""
 

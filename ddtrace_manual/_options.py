@@ -214,6 +214,7 @@ def _set_measured(span: EngineSpan, value: object) -> None:
 
 def _set_start(span: EngineSpan, value: int) -> None:
     span.start_ns = value
+    span.segment.needs_care = True
 
 
 _ACTIONS: dict[str, Callable[[Any, Any], None]] = {  # Any: each takes the type of its option

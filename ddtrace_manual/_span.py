@@ -6,7 +6,7 @@ one is in charge (`_foreign.py`). The engine is looked up per call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from opentelemetry import trace
 from typing_extensions import Unpack
@@ -50,9 +50,9 @@ OUTCOME_TAG = "span.outcome"
 """Tag of a span left by a cancellation (`cancelled`), a closed generator (`closed`) or `SystemExit(0)` (`exit`)."""
 
 _SCOPE_NAME = "ddtrace_manual"
-_NO_OPTIONS: Mapping[str, Any] = {}  # Any: options of several types
+_Prepared: TypeAlias = "tuple[dict[str, Any], SpanKind | None]"  # Any: values of every type
+"""Values and kind that a span is started with."""
 _TEXT_OPTIONS = {"resource": _tags.RESOURCE_NAME, "span_type": _tags.SPAN_TYPE}
-_new = object.__new__
 _SHORT_TEXT = 64
 """Longer text is charged to the queue's budget, which the general path does."""
 
@@ -157,14 +157,14 @@ class SpanScope:
         ...     s.set_tag("db.system", "postgresql")
     """
 
-    __slots__ = ("_context", "_name", "_options", "_prepared", "_previous", "_resource", "_span")
+    __slots__ = ("_context", "_name", "_previous", "_resource", "_span", "_special")
     _context: Context | None
 
     def __init__(self, name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> None:
         self._name = name
         self._resource = resource
-        self._prepared: tuple[dict[str, Any], SpanKind | None] | None = None  # Any: values of every type
-        self._options: Mapping[str, Any] = _NO_OPTIONS  # Any: options of several types
+        # Nothing, or what makes the span more than a name and a resource: values and kind, or its options.
+        self._special: _Prepared | Mapping[str, Any] | None = None  # Any: options of several types
         if (
             options
             or name.__class__ is not str
@@ -190,32 +190,31 @@ class SpanScope:
             break
         else:
             if self._name.__class__ is str:
-                self._prepared = values, kind
+                self._special = values, kind
                 return
-        self._name, self._options = _options.settle(self._name, options)
+        self._name, self._special = _options.settle(self._name, options)
 
     def __enter__(self) -> Span:
         previous = get_current()
         engine = RUNTIME.engine
-        if engine is None or engine.is_watched or self._options:
-            return self._enter_general(previous)
+        if engine is None or engine.is_watched or self._special is not None:
+            return self._enter_special(engine, previous)
         # begin(), Engine.start() for a child and activate() written out: three frames less (bench: ten-span).
-        name = self._name
+        name, resource = self._name, self._resource
         made: EngineSpan
         parent: Any = previous.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         if (
             parent.__class__ is engine.span_class
             and parent.end_ns is None
             and (segment := parent.segment).engine is engine
-            and self._prepared is None
         ):
-            made = _new(engine.span_class)
+            made = engine.span_class()
             made.local_parent = parent
             made.parent_id = parent.span_id
             made.segment = segment
             made.compacts = engine.compacts and parent.scope is None
-            made.values = {} if self._resource is None else {_tags.RESOURCE_NAME: self._resource}
-            if _tags.SERVICE_NAME in parent.values:
+            made.values = {} if resource is None else {_tags.RESOURCE_NAME: resource}
+            if segment.needs_care and _tags.SERVICE_NAME in parent.values:
                 made.inherit_service(parent.values)
             made.otel_name = made.operation_name = name
             made.scope = made.end_ns = None
@@ -223,15 +222,9 @@ class SpanScope:
             made.start_ns = engine.monotonic_ns() + segment.clock_offset_ns
             segment.open.add(made)
             engine.created += 1
-        elif self._prepared is not None:
-            values, kind = self._prepared
-            made = engine.start(name, previous, None, name, values.copy())
-            if kind is not None:
-                made.set_kind(kind)
-        elif self._resource is not None:
-            made = engine.start(name, previous, None, name, {_tags.RESOURCE_NAME: self._resource})
         else:
-            made = engine.start(name, previous, None, name)
+            values = None if resource is None else {_tags.RESOURCE_NAME: resource}
+            made = engine.start(name, previous, None, name, values)
         self._span: Span = made
         self._previous = previous
         # Written as an ignored error and not as a cast, which is a call (bench: ten-span).
@@ -241,20 +234,31 @@ class SpanScope:
         set_current(context)
         return made
 
-    def _enter_general(self, previous: Context) -> Span:
-        options = self._options or self._as_options()
-        made = begin(self._name, options, previous)
+    def _enter_special(self, engine: Engine | None, previous: Context) -> Span:
+        """Enter with options, or while nobody traces, or an additional processor or sampler is told."""
+        special = self._special
+        made: Span
+        if isinstance(special, tuple) and engine is not None and not engine.is_watched:
+            values, kind = special
+            made = engine_span = engine.start(self._name, previous, None, self._name, values.copy())
+            if kind is not None:
+                engine_span.set_kind(kind)
+        else:
+            made = begin(self._name, self._all_options(), previous)
         self._span = made
         self._previous = previous
         # A no-op span is not made current: what it would stand for is current already.
         self._context = None if isinstance(made, NoopSpan) else activate(getattr(made, "wrapped", made), previous)
         return made
 
-    def _as_options(self) -> dict[str, Any]:  # Any: options of several types
-        """Return prepared options in the form they were given."""
-        if self._prepared is None:
+    def _all_options(self) -> Mapping[str, Any]:  # Any: options of several types
+        """Return what was given besides the name, prepared options in the form they were given."""
+        special = self._special
+        if special is None:
             return {} if self._resource is None else {"resource": self._resource}
-        values, kind = self._prepared
+        if not isinstance(special, tuple):
+            return special
+        values, kind = special
         options = {option: values[key] for option, key in _TEXT_OPTIONS.items() if key in values}
         return options if kind is None else {**options, "kind": kind}
 
@@ -265,7 +269,8 @@ class SpanScope:
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
-            leave(self._span, exc, self._options.get("ignore"))
+            special = self._special
+            leave(self._span, exc, special.get("ignore") if isinstance(special, dict) else None)
         self._span.end()
         context = self._context
         if context is None:

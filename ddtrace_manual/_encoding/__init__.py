@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .sketch import LatencySketch, bin_value, decode_sketch, encode_sketch
 from .stats import StatsBucket, StatsGroup, StatsPayload, decode_stats, encode_stats
-from .v04 import V04Encoder, decode_v04, new_packer
+from .v04 import V04Encoder, array_header, decode_v04, new_packer
 from .v05 import V05Encoder, decode_v05
 from .v1 import PayloadHeader, V1Encoder
 from .v1_decode import decode_v1, read_v1
@@ -18,6 +18,7 @@ __all__ = [
     "V04Encoder",
     "V05Encoder",
     "V1Encoder",
+    "array_header",
     "bin_value",
     "decode_sketch",
     "decode_stats",

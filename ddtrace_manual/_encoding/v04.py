@@ -9,10 +9,11 @@ Deviation: empty `meta` and `metrics` maps are written as empty maps instead of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
+from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events
@@ -68,30 +69,30 @@ class V04Encoder:
         """Return the payload of these chunks. A span that cannot be packed is skipped and counted."""
         return self.join([self.encode_chunk(chunk) for chunk in chunks])
 
-    def encode_chunk(self, chunk: Sequence[DDSpan | bytes]) -> bytes:
+    def encode_chunk(self, chunk: EncodedChunk | Sequence[DDSpan]) -> bytes:
         """Return one chunk as an array of span maps, for `join`.
 
-        Spans that are bytes were encoded by the mapping (`_mapping/direct.py`); the first span stays the first.
         Lone surrogates are replaced and strings of more than 25,000 characters cut. A span that cannot be
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
-        if not chunk:
-            return array_header(0)
-        begins_encoded = chunk[0].__class__ is bytes
-        if begins_encoded and chunk[-1].__class__ is bytes:  # then all are, see Mapper.map_directly
-            return array_header(len(chunk)) + b"".join(cast("Sequence[bytes]", chunk))
-        mapped = [span for span in chunk if not isinstance(span, bytes)]
-        parts = [span for span in chunk if isinstance(span, bytes)]
+        if isinstance(chunk, EncodedChunk):
+            body, count, others, is_first_encoded, _ = chunk
+            if not others:
+                return array_header(count) + body
+        else:
+            body, count, others, is_first_encoded = b"", 0, chunk, True
         skipped_before = self.skipped_spans
-        packed = self._pack_all(mapped if self.native_events else self._without_native_events(mapped))
-        parts = parts + packed if begins_encoded else packed + parts
-        return array_header(len(chunk) - (self.skipped_spans - skipped_before)) + b"".join(parts)
+        parts = self._pack_all(others if self.native_events else self._without_native_events(others))
+        count += len(others) - (self.skipped_spans - skipped_before)
+        parts.insert(0 if is_first_encoded else 1, body)
+        return array_header(count) + b"".join(parts)
 
     def join(self, chunks: Sequence[bytes]) -> bytes:
         """Return the payload made of encoded chunks."""
-        return array_header(len(chunks)) + b"".join(chunks)
+        return b"".join((array_header(len(chunks)), *chunks))  # copied once: it may be megabytes
 
     def _pack_all(self, spans: Sequence[DDSpan]) -> list[bytes]:
+        """Pack spans into pieces of one or more, in order."""
         parts: list[bytes] = []
         for start in range(0, len(spans), _PIECE_SPANS):
             piece = spans[start : start + _PIECE_SPANS]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ddtrace_manual._agent import AgentClient, SendResult
+    from ddtrace_manual._encoded import EncodedChunk
     from ddtrace_manual._model import DDSpan
 
     from .counters import Counters
@@ -40,11 +41,10 @@ __all__ = ["Outbox"]
 _log = RateLimitedLogger(get_logger("export"))
 
 _RETRYABLE = frozenset({"overloaded", "failed", "timeout", "network"})
-_PAYLOAD_BYTES = 2_000_000
+_PAYLOAD_BYTES = 4_000_000
 """A payload is closed when it has this size, although larger ones are allowed: one that must be sent
 again costs less, and an Agent that just came back is not asked to swallow everything at once."""
 _SUSPECT_FAILURES = 3
-_NO_LIMIT = 1 << 16
 
 
 class Outbox:
@@ -97,15 +97,15 @@ class Outbox:
         self._parcels: deque[Parcel] = deque()
         self._suspects: deque[Parcel] = deque()
         """Refused several times; being tried apart from the others."""
-        self._chunk_limit = _NO_LIMIT
-        """Most chunks in one payload: lowered by 413, raised again by what is delivered."""
-        self._suspect_limit = _NO_LIMIT
-        """Most suspects in one payload: lowered until the culprit is found."""
+        self._payload_limit = _PAYLOAD_BYTES
+        """Size at which payloads are closed: lowered by 413, raised again by what is delivered."""
+        self._suspect_limit = _PAYLOAD_BYTES
+        """The same for suspects: lowered until the culprit is found."""
         self.lost_chunks = 0
         self.was_reached = False
 
     def __len__(self) -> int:
-        """Return how many parcels are held."""
+        """Return how many parcels and unsealed chunks are held."""
         return len(self._parcels) + self._packer.open_chunks
 
     def use_format(
@@ -115,18 +115,20 @@ class Outbox:
         self.seal()
         self._packer.use_format(version, native_events=native_events, v1_encoder=v1_encoder)
 
-    def add(self, spans: Sequence[DDSpan | bytes], charged_bytes: int, *, counted: bool) -> None:
+    def add(self, chunk: EncodedChunk | Sequence[DDSpan], charged_bytes: int, *, counted: bool) -> None:
         """Take over a mapped chunk.
 
         Args:
-            spans: What is to be sent of it; bytes only while the format is v0.4.
+            chunk: What is to be sent of it; partly encoded only while the format is v0.4.
             charged_bytes: What it takes of the budget so far.
             counted: Whether statistics were computed of it.
         """
-        self._take_in(self._packer.add(spans, charged_bytes, counted=counted))
+        ready = self._packer.add(chunk, charged_bytes, counted=counted)
+        if ready:
+            self._take_in(ready)
 
     def seal(self) -> None:
-        """Encode what was added and is not encoded yet."""
+        """Make parcels of what was added and is in none yet."""
         self._take_in(self._packer.seal())
 
     def send(self) -> bool:
@@ -138,7 +140,7 @@ class Outbox:
         self.seal()
         self._set_suspects_aside()
         while self._parcels:
-            batch = self._next_batch(self._parcels, self._chunk_limit)
+            batch = self._next_batch(self._parcels, self._payload_limit)
             if not self._settle(batch, self._post(batch)):
                 return False
         return self._send_suspects()
@@ -159,8 +161,8 @@ class Outbox:
         other._suspects.clear()
         other._parcels.clear()
         for parcel in adopted:
-            other._release(len(parcel.body))
-            self._release(-len(parcel.body))
+            other._release(parcel.size)
+            self._release(-parcel.size)
             parcel.failures = 0
         self._parcels.extendleft(reversed(adopted))
         self.was_reached = self.was_reached or other.was_reached
@@ -170,7 +172,7 @@ class Outbox:
     def _take_in(self, packed: Sequence[Parcel]) -> None:
         """Hold parcels; the packer has charged their real size. Those that no payload can carry are lost."""
         for parcel in packed:
-            if len(parcel.body) <= self._max_payload_bytes:
+            if parcel.size <= self._max_payload_bytes:
                 self._parcels.append(parcel)
                 continue
             halves = self._packer.halve(parcel)
@@ -181,17 +183,20 @@ class Outbox:
 
     # -- sending -------------------------------------------------------------------------------------
 
-    def _next_batch(self, parcels: deque[Parcel], max_chunks: int) -> list[Parcel]:
-        """Take the oldest parcels that fit into one payload and go out alike."""
+    def _next_batch(self, parcels: deque[Parcel], limit: int) -> list[Parcel]:
+        """Take the oldest parcels that fit into a payload of so many bytes and go out alike; at least one chunk."""
+        limit = min(limit, self._max_payload_bytes)
         first = parcels.popleft()
+        while first.size > limit and (halves := self._packer.halve(first)):
+            first = halves[0]
+            parcels.extendleft(reversed(halves[1:]))
         batch = [first]
         if not first.can_be_joined:
             return batch
-        size = len(first.body)
-        limit = min(_PAYLOAD_BYTES, self._max_payload_bytes)
-        while parcels and len(batch) < max_chunks:
+        size = first.size
+        while parcels:
             parcel = parcels[0]
-            size += len(parcel.body)
+            size += parcel.size
             if size > limit or parcel.version != first.version or parcel.counted != first.counted:
                 break
             batch.append(parcels.popleft())
@@ -234,10 +239,10 @@ class Outbox:
 
     def _deliver(self, batch: Sequence[Parcel], result: SendResult) -> None:
         self._pace.delivered()
-        self._chunk_limit = min(self._chunk_limit * 2, _NO_LIMIT)
+        self._payload_limit = min(self._payload_limit * 2, _PAYLOAD_BYTES)
         counters = self._counters
         for parcel in batch:
-            self._release(len(parcel.body))
+            self._release(parcel.size)
             counters.sent_chunks += parcel.chunks
             counters.sent_spans += parcel.spans
             counters.settled_spans += parcel.spans
@@ -257,14 +262,11 @@ class Outbox:
 
     def _make_smaller(self, batch: list[Parcel]) -> None:
         """Put back a payload that was too large, to be sent as several; a single chunk is lost."""
-        if len(batch) > 1:
-            self._chunk_limit = len(batch) // 2
-            self._parcels.extendleft(reversed(batch))
-            return
-        halves = self._packer.halve(batch[0])
-        self._parcels.extendleft(reversed(halves))
-        if not halves:
+        if _is_single_chunk(batch):
             self._lose(batch, "too_large")
+            return
+        self._payload_limit = _size_of(batch) // 2
+        self._parcels.extendleft(reversed(batch))
 
     def _keep(self, batch: Sequence[Parcel], result: SendResult) -> None:
         """Put a payload that failed back to the front, and with it those that were set aside as suspects."""
@@ -307,27 +309,22 @@ class Outbox:
             self._parcels.extendleft(reversed(self._suspects))
             self._suspects.clear()
             return not self._parcels
-        self._suspect_limit = _NO_LIMIT
+        self._suspect_limit = _PAYLOAD_BYTES
         return not self._parcels
 
     def _isolate(self, batch: list[Parcel]) -> None:
         """Put refused suspects back, to be sent in smaller payloads; a single chunk is lost."""
-        if len(batch) > 1:
-            self._suspect_limit = len(batch) // 2
-            self._suspects.extendleft(reversed(batch))
-            return
-        halves = self._packer.halve(batch[0])
-        for half in halves:
-            half.failures = batch[0].failures
-        self._suspects.extendleft(reversed(halves))
-        if not halves:
+        if _is_single_chunk(batch):
             self._lose(batch, "rejected")
+            return
+        self._suspect_limit = _size_of(batch) // 2
+        self._suspects.extendleft(reversed(batch))
 
     # -- the rest ------------------------------------------------------------------------------------
 
     def _lose(self, batch: Sequence[Parcel], reason: str) -> None:
         for parcel in batch:
-            self._release(len(parcel.body))
+            self._release(parcel.size)
             self.lost_chunks += parcel.chunks
             self._counters.lose(reason, spans=parcel.spans, chunks=parcel.chunks)
 
@@ -338,6 +335,14 @@ class Outbox:
             callback(*args)
         except Exception:  # noqa: BLE001 - see above
             _log.log(logging.ERROR, "callback", "Telling about an answer of the Agent failed", exc_info=True)
+
+
+def _is_single_chunk(batch: Sequence[Parcel]) -> bool:
+    return len(batch) == 1 and batch[0].chunks == 1
+
+
+def _size_of(batch: Sequence[Parcel]) -> int:
+    return sum(parcel.size for parcel in batch)
 
 
 def _may_pass(result: SendResult) -> bool:

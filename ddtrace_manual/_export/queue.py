@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from os import getpid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from ddtrace_manual._compact import FinishedSpan
@@ -29,21 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "ChunkQueue"]
 
 _SPAN_BYTES = 500
+_LONG_TEXT_CHARS = 25_000
+"""Longer ones are cut; setting one adds more than this to the bytes of its segment."""
 
 
-class Chunk(NamedTuple):
-    """Finished spans of one segment, as they left it."""
+Chunk: TypeAlias = "tuple[SegmentRecord, Sequence[FinishedSpan], bool, int]"
+"""Finished spans of one segment, as they left it:
 
-    segment: SegmentRecord
-    spans: Sequence[FinishedSpan]
-    partial: bool
-    size_bytes: int
-    """Roughly what these spans take, in memory and encoded: 500 bytes a span, which covers eight short attributes;
-    whatever is beyond that was added up by the span while it was set, because looking at every value later would cost
-    more than the rest of the queue (bench: ten-span)."""
-
-
-_make_chunk = tuple.__new__  # the constructor of a named tuple is a function (bench: ten-span)
+the segment, its spans, whether others are still open, and roughly the bytes that these take, in memory and encoded.
+That is 500 a span, which covers eight short attributes; whatever is beyond was added up by the span while it was set,
+because looking at every value later would cost more than the rest of the queue (bench: ten-span).
+"""
 
 
 class ChunkQueue:
@@ -104,22 +100,24 @@ class ChunkQueue:
             extra_bytes = segment.extra_bytes
             if extra_bytes:
                 segment.extra_bytes = 0
+                if extra_bytes >= _LONG_TEXT_CHARS:
+                    segment.needs_care = True
             size = _SPAN_BYTES * count + extra_bytes
             used = self._accepted_bytes - self._released_bytes
             if self.is_closed or (used and used + size > self.max_bytes):
                 self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
                 return False
-            self._accepted_bytes += size
+            self._accepted_bytes = accepted = self._accepted_bytes + size
             counters = self._counters
             counters.accepted_spans += count
             counters.accepted_chunks += 1
             is_first = not self._waiting
-            self._waiting.append(_make_chunk(Chunk, (segment, spans, partial, size)))
+            # A plain tuple: making a named one costs four times as much (bench: ten-span).
+            self._waiting.append((segment, spans, partial, size))
             # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
-            waited_from = max(self._woken_at_bytes, self._taken_bytes)
-            is_early = self._accepted_bytes - waited_from >= self._wake_bytes
+            is_early = accepted - self._taken_bytes >= self._wake_bytes <= accepted - self._woken_at_bytes
             if is_early:
-                self._woken_at_bytes = self._accepted_bytes
+                self._woken_at_bytes = accepted
         if is_first or is_early:
             self._wake(is_early)
         return True
@@ -130,7 +128,7 @@ class ChunkQueue:
             chunk = self._waiting.popleft()
         except IndexError:
             return None
-        self._taken_bytes += chunk.size_bytes
+        self._taken_bytes += chunk[3]
         return chunk
 
     def release(self, size_bytes: int) -> None:
@@ -144,9 +142,10 @@ class ChunkQueue:
         """
         adopted = []
         while (chunk := other.next()) is not None:
-            other.release(chunk.size_bytes)
-            self.release(-chunk.size_bytes)
-            self._taken_bytes -= chunk.size_bytes
+            size_bytes = chunk[3]
+            other.release(size_bytes)
+            self.release(-size_bytes)
+            self._taken_bytes -= size_bytes
             adopted.append(chunk)
         self._waiting.extendleft(reversed(adopted))
 

@@ -413,9 +413,9 @@ class ExportWorker:
                 return
             spans = pipeline.process(chunk)
             if spans:
-                outbox.add(spans, chunk.size_bytes, counted=counted)
+                outbox.add(spans, chunk[3], counted=counted)
             else:
-                queue.release(chunk.size_bytes)
+                queue.release(chunk[3])
         outbox.seal()
 
     def _send(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._compact import expanded
+from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._ids import MASK_64, format_trace_id
 from ddtrace_manual._log import RateLimitedLogger, get_logger
 from ddtrace_manual._model import SpanRecord
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapper"]
 
+_new = tuple.__new__  # the constructor of a named tuple is a function (bench: ten-span)
 _SAMPLING_PRIORITY = tags.SAMPLING_PRIORITY
 _TRACE_ID_HIGH = tags.TRACE_ID_HIGH
 _TRACESTATE = "w3c.tracestate"
@@ -63,10 +65,12 @@ class Mapper:
         self._spans = SpanMapper(settings)
         self._on_skipped = on_skipped
         self._chunk_meta = _chunk_constants(settings)
-        self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None else None
-        self._first_tags = FirstSpanTags(self._chunk_meta, pack) if pack is not None else None
+        # Both are there unless the settings make every span take the general way.
+        is_direct = pack is not None and self._spans.is_plain
+        self._ordinary = OrdinarySpans(self._spans, pack) if pack is not None and is_direct else None
+        self._first_tags = FirstSpanTags(self._chunk_meta, pack) if pack is not None and is_direct else None
         # The attributes that statistics looked at last, and whether a tag of the trace is among them.
-        self._telling_keys: frozenset[str] = frozenset()
+        self._telling_keys: frozenset[str] | None = None
         self._tells_of_traces = False
         self._log = RateLimitedLogger(get_logger("mapping"))
 
@@ -83,7 +87,7 @@ class Mapper:
             partial: Other spans of the segment are still open.
         """
         trace_id = segment.trace_id
-        root = _find_root(segment, spans)
+        root = segment.local_root or _find_root(spans)
         chunk = self._map_spans(segment, spans, root, trace_id & MASK_64, format_trace_id(trace_id))
         if chunk:
             self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
@@ -95,70 +99,55 @@ class Mapper:
         spans: Sequence[FinishedSpan],
         *,
         partial: bool,
-        counted: list[DDSpan] | None = None,
-        telling_keys: frozenset[str] = frozenset(),
-    ) -> Sequence[DDSpan | bytes]:
-        """Return the same with ordinary spans as v0.4 bytes, in front of those that are not (`direct.py`).
+        telling_keys: frozenset[str] | None = None,
+    ) -> EncodedChunk | list[DDSpan]:
+        """Return the same with ordinary spans as v0.4 bytes (`direct.py`); a list when there can be none.
 
         Args:
             segment: As for `map_chunk`.
             spans: Likewise.
             partial: Likewise.
-            counted: Takes what statistics need to know of the spans, whether returned as bytes or not.
-            telling_keys: Attributes that statistics look at.
+            telling_keys: Attributes that statistics look at; `None` when there are no statistics.
         """
-        ordinary, first_tags = self._ordinary, self._first_tags
-        if ordinary is None or first_tags is None or not self._may_be_ordinary(segment, telling_keys):
-            return self._map_for_both(segment, spans, partial=partial, counted=counted)
-        trace_id = segment.trace_id
-        trace_id_low, trace_id_text = trace_id & MASK_64, format_trace_id(trace_id)
-        root = _find_root(segment, spans)
+        if telling_keys is not self._telling_keys:
+            self._telling_keys, self._tells_of_traces = telling_keys, self._has_trace_tags(telling_keys or frozenset())
+        ordinary, first_tags, needs_care = self._ordinary, self._first_tags, segment.needs_care
+        if (
+            ordinary is None
+            or first_tags is None
+            or self._tells_of_traces
+            or (needs_care and (segment.origin or segment.members))
+        ):
+            return self.map_chunk(segment, spans, partial=partial)
+        root = segment.local_root or _find_root(spans)
         first = spans[0] if root is None or (partial and root not in spans) else root
         is_root = first is root
+        partial_spans = len(spans) if partial else 0
         tags_of_first = None
         if not (is_root and self.settings.hostname):
-            tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=len(spans) if partial else 0)
+            tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=partial_spans)
+        trace_id = segment.trace_id
         try:
-            made, encoded, others = ordinary.encode(
-                spans, first, tags_of_first, trace_id_low, trace_id_text, counted, telling_keys
+            body, count, is_first_encoded, counted, odd = ordinary.encode(
+                spans, first, tags_of_first, trace_id, telling_keys, needs_care=needs_care
             )
         except Exception:  # noqa: BLE001 - what only saves time must not cost a trace
             self._log.error("direct", "a trace is mapped the long way: writing it directly failed", exc_info=True)
-            return self._map_for_both(segment, spans, partial=partial, counted=counted)
-        if made is not None and not others:
-            return [made, *encoded]
-        chunk = self._map_spans(segment, others, root, trace_id_low, trace_id_text)
-        if made is not None:
-            if counted is not None:
-                counted += chunk
-            return [made, *encoded, *chunk]
-        if not chunk:  # the first span cannot be mapped, and another one must carry the tags of the chunk
-            return self._map_for_both(segment, spans, partial=partial, counted=counted)
-        self.apply_chunk_tags(chunk[0], segment, partial_spans=len(spans) if partial else 0)
-        if counted is not None:
-            counted += chunk
-        return [chunk[0], *encoded, *chunk[1:]]
-
-    def _may_be_ordinary(self, segment: SegmentRecord, telling_keys: frozenset[str]) -> bool:
-        """Tell whether anything of a trace, or that statistics want of it, makes all its spans take the long way."""
-        if telling_keys is not self._telling_keys:
-            self._telling_keys, self._tells_of_traces = telling_keys, self._has_trace_tags(telling_keys)
-        return not (segment.origin or segment.members or self._tells_of_traces) and self._spans.is_plain
+            return self.map_chunk(segment, spans, partial=partial)
+        others: list[DDSpan] = []
+        if odd:
+            others = self._map_spans(segment, odd, root, trace_id & MASK_64, format_trace_id(trace_id))
+            if not is_first_encoded:
+                if not others:  # the first span cannot be mapped, and another one must carry the tags of the chunk
+                    return self.map_chunk(segment, spans, partial=partial)
+                self.apply_chunk_tags(others[0], segment, partial_spans=partial_spans)
+        return _new(EncodedChunk, (body, count, others, is_first_encoded, counted))
 
     def _has_trace_tags(self, keys: frozenset[str]) -> bool:
         """Tell whether a tag that belongs to the trace is among these keys; `OrdinarySpans` does not tell them."""
         return not keys.isdisjoint((*_TRACE_TAGS, *self._chunk_meta)) or any(
             key.startswith(tags.PROPAGATED_PREFIX) for key in keys
         )
-
-    def _map_for_both(
-        self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool, counted: list[DDSpan] | None
-    ) -> Sequence[DDSpan | bytes]:
-        """Map a chunk in the general way, for the payload and for statistics; `counted` is replaced."""
-        chunk = self.map_chunk(segment, spans, partial=partial)
-        if counted is not None:
-            counted[:] = chunk
-        return chunk
 
     def _map_spans(
         self,
@@ -274,8 +263,6 @@ def _chunk_constants(settings: MappingSettings) -> dict[str, str]:
     return {tag: text for tag, text in texts.items() if text}
 
 
-def _find_root(segment: SegmentRecord, spans: Sequence[FinishedSpan]) -> SpanRecord | None:
-    """Return the local root if it is in the chunk: that of the segment, else the first span without local parent."""
-    if segment.local_root is not None:
-        return segment.local_root
+def _find_root(spans: Sequence[FinishedSpan]) -> SpanRecord | None:
+    """Return the first span without local parent: the local root, if it is in the chunk and the segment forgot it."""
     return next((span for span in spans if isinstance(span, SpanRecord) and span.is_local_root), None)

@@ -17,6 +17,7 @@ from .grpc_status import GRPC_STATUS_KEYS, grpc_status_code
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ddtrace_manual._encoded import StatsShape
     from ddtrace_manual._model import DDSpan
 
 __all__ = [
@@ -203,6 +204,14 @@ class AggregationRules:
             _additional_tags(meta, self._additional) if self._additional else (),
             top_level if self._splits else None,
         )
+
+    def settle(self, shape: StatsShape) -> None:
+        """Find out whether, and where, spans of a shape count."""
+        top_level = count_as(shape.span, self.span_kinds)
+        if top_level is not None:
+            shape.key = self.key(shape.span, top_level)
+        shape.top_level = top_level
+        shape.rules = self
 
     def _peer_tags_of(self, meta: Mapping[str, str], kind: str) -> tuple[str, ...]:
         if kind in _PEER_KINDS or (kind not in _OTHER_KINDS and kind.lower() in _PEER_KINDS):

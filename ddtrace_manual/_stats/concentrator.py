@@ -24,8 +24,9 @@ from .aggregation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from ddtrace_manual._encoded import CountedSpan, StatsShape
     from ddtrace_manual._model import DDSpan
 
 __all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group"]
@@ -79,13 +80,15 @@ class Bucket:
     Attributes:
         start_ns: Begin, Unix nanoseconds, a multiple of the length.
         groups: Counters by aggregation key.
+        by_shape: Some of them by the shape of the spans they count, which is quicker to look up.
     """
 
-    __slots__ = ("_additional_tags", "_http_endpoints", "_peer_tags", "_resources", "groups", "start_ns")
+    __slots__ = ("_additional_tags", "_http_endpoints", "_peer_tags", "_resources", "by_shape", "groups", "start_ns")
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
         self.groups: dict[PlainKey, Group] = {}
+        self.by_shape: dict[StatsShape, Group] = {}
         self._resources: set[object] = set()
         self._http_endpoints: set[object] = set()
         self._peer_tags: set[object] = set()
@@ -163,7 +166,34 @@ class Concentrator:
             for span in chunk:
                 top_level = count_as(span, kinds)
                 if top_level is not None:
-                    self._add(span, rules.key(span, top_level), top_level)
+                    duration = span["duration"]
+                    is_error = bool(span.get("error"))
+                    self._add(rules.key(span, top_level), top_level, span["start"] + duration, duration, is_error)
+
+    def add_counted(self, counted: Iterable[CountedSpan]) -> None:
+        """Count spans of known shapes: for each shape it is found once whether and where it counts."""
+        rules = self.rules
+        with self._lock:
+            for shape, end_ns, duration in counted:
+                if shape.rules is not rules:
+                    rules.settle(shape)
+                    for bucket in self._buckets.values():
+                        bucket.by_shape.pop(shape, None)
+                top_level = shape.top_level
+                if top_level is None:
+                    continue
+                # As `_add`, but the group is found by the shape (bench: ten-span).
+                bucket = self._bucket_of(end_ns)
+                group = bucket.by_shape.get(shape)
+                if group is None:
+                    group = self._group_of(bucket, shape.key)
+                    if shape.key in bucket.groups:  # under a blocked value every span is counted as such
+                        bucket.by_shape[shape] = group
+                group.hits += 1
+                group.duration_ns += duration
+                if top_level:
+                    group.top_level_hits += 1
+                (group.ok or self._add_sketch(group)).add(duration)
 
     def flush(self, *, force: bool = False) -> list[Bucket]:
         """Take out the buckets that are closed, or all of them, oldest first.
@@ -202,30 +232,39 @@ class Concentrator:
         self._collapsed = {}
         self._oldest_ns = self._align(self._clock.wall_ns())
 
-    def _add(self, span: DDSpan, key: PlainKey, top_level: bool) -> None:  # noqa: FBT001 - once per span
-        duration = span["duration"]
-        end = span["start"] + duration
-        start = end - end % self.bucket_ns
-        start = max(start, self._oldest_ns)
-        bucket = self._buckets.get(start)
-        if bucket is None:
-            bucket = self._new_bucket(start)
-        group = bucket.groups.get(key)
-        if group is None:
-            group = bucket.admit(key, self._limits, self._collapsed)
+    def _add(
+        self,
+        key: PlainKey,
+        top_level: bool,  # noqa: FBT001 - once per span
+        end_ns: int,
+        duration: int,
+        is_error: bool = False,  # noqa: FBT001, FBT002 - likewise
+    ) -> None:
+        group = self._group_of(self._bucket_of(end_ns), key)
         group.hits += 1
         group.duration_ns += duration
         if top_level:
             group.top_level_hits += 1
-        if span.get("error"):
+        if is_error:
             group.errors += 1
             if group.error is None:
                 group.error = self._new_sketch()
             group.error.add(duration)
-            return
-        if group.ok is None:
-            group.ok = self._new_sketch()
-        group.ok.add(duration)
+        else:
+            (group.ok or self._add_sketch(group)).add(duration)
+
+    def _add_sketch(self, group: Group) -> LatencySketch:
+        group.ok = sketch = self._new_sketch()
+        return sketch
+
+    def _bucket_of(self, end_ns: int) -> Bucket:
+        start = end_ns - end_ns % self.bucket_ns
+        if start < self._oldest_ns:  # noqa: PLR1730 - `max` is a call (bench: ten-span)
+            start = self._oldest_ns
+        return self._buckets.get(start) or self._new_bucket(start)
+
+    def _group_of(self, bucket: Bucket, key: PlainKey) -> Group:
+        return bucket.groups.get(key) or bucket.admit(key, self._limits, self._collapsed)
 
     def _new_bucket(self, start_ns: int) -> Bucket:
         if len(self._buckets) >= _BUCKETS_MAX:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "EngineHooks", "SpanLimitValues"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
-_new = object.__new__
 
 
 def _ignore_chunk(segment: Segment, spans: list[Span], *, partial: bool) -> None:
@@ -217,18 +216,18 @@ class Engine:
         segment: Segment
         span: Span
         if parent.__class__ is span_class and parent.end_ns is None and (segment := parent.segment).engine is self:
-            span = _new(span_class)
+            span = span_class()
             span.local_parent = parent
             span.parent_id = parent.span_id
             span.segment = segment
             span.compacts = self.compacts and parent.scope is scope
             span.values = {} if values is None else values
-            if SERVICE_NAME in parent.values and operation_name is not None:
+            if segment.needs_care and SERVICE_NAME in parent.values and operation_name is not None:
                 span.inherit_service(parent.values)
         elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
             segment = Segment(self, trace_id or self.new_trace_id())
-            span = segment.local_root = _new(span_class)
+            span = segment.local_root = span_class()
             span.segment = segment
             span.values = {} if values is None else values
             span.is_local_root = True
@@ -257,7 +256,7 @@ class Engine:
         trace_id: int | None,
     ) -> Span:
         """Make a span that is a local root, or whose parent is ended, foreign or of another process."""
-        span = _new(self.span_class)
+        span = self.span_class()
         span.values = {} if values is None else values
         if isinstance(parent, Span):
             if CLOSED_KEY in context:

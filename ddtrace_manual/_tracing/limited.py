@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .span import DIRECTIVES, Span
+from .span import NOTED_KEYS, Span
 from .values import clean_value, size_of
 
 __all__ = ["LimitedSpan"]
@@ -23,7 +23,7 @@ class LimitedSpan(Span):
             self._refuse("Setting attribute on ended span.")
         elif key.__class__ is not str or not key:
             self._set_odd_key(key, value)
-        elif key not in DIRECTIVES or not self._obey(key, value):
+        elif key not in NOTED_KEYS or not self._note(key, value):
             self._set_value(key, value)
 
     set_tag = set_attribute

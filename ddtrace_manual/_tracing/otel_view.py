@@ -41,6 +41,15 @@ _logger = logging.getLogger("ddtrace_manual.tracing")
 class OtelView(SpanRecord, _types.Span, SDKSpan):
     """The readable half of a span of the engine."""
 
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
+    else:
+        # Those of the SDK refuse; and calling the class so costs less than `object.__new__(cls)` (bench: ten-span).
+        __new__ = object.__new__
+        __init__ = object.__init__
+
     # The engine's own types, narrower than those of SpanRecord.
     segment: Segment  # pyright: ignore[reportIncompatibleVariableOverride]
     local_parent: Span | None  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ddtrace_manual._types import LinkTarget
 
 
-__all__ = ["DIRECTIVES", "Span", "describe_failure"]
+__all__ = ["NOTED_KEYS", "Span", "describe_failure"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
@@ -41,8 +41,8 @@ _MARK = "_ddtrace_manual_span_id"
 _UNCHARGED_VALUES = 8
 _UNCHARGED_CHARS = 64
 """What the queue charges for every span covers so many attributes of so many characters."""
-DIRECTIVES = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP})
-"""Attributes that are orders."""
+NOTED_KEYS = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP, _tags.SERVICE_NAME, "datadog.service", ""})
+"""Attributes that are orders, that concern other spans too, or that are none; see `Span._note`."""
 
 
 def describe_failure(exc: BaseException) -> str:
@@ -63,10 +63,10 @@ class Span(OtelView):
         if self.end_ns is not None:
             self._refuse("Setting attribute on ended span.")
             return
-        if key.__class__ is not str or not key:
+        if key.__class__ is not str:
             self._set_odd_key(key, value)
             return
-        if key in DIRECTIVES and self._obey(key, value):
+        if key in NOTED_KEYS and self._note(key, value):
             return
         cls = value.__class__
         values = self.values
@@ -328,7 +328,10 @@ class Span(OtelView):
         """
         segment = self.segment
         engine = segment.engine
-        if end_time is None or (end_time.__class__ is not int and (end_time := nanoseconds(end_time)) is None):
+        if end_time is not None:
+            segment.needs_care = True
+            end_time = end_time if end_time.__class__ is int else nanoseconds(end_time)
+        if end_time is None:
             end_time = engine.monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
@@ -392,8 +395,17 @@ class Span(OtelView):
             return
         self.dropped_values += 1
 
-    def _obey(self, key: str, value: object) -> bool:
-        """Act on `manual.keep` or `manual.drop`; `False`, "false", 0 and "0" are ignored (spec/sampling.md §9)."""
+    def _note(self, key: str, value: object) -> bool:
+        """Act on a key; return `True` if it is no tag.
+
+        `manual.keep` and `manual.drop` are obeyed unless `False`, "false", 0 or "0" (spec/sampling.md §9).
+        """
+        if not key:
+            self._set_odd_key(key, value)
+            return True
+        if key not in (_tags.MANUAL_KEEP, _tags.MANUAL_DROP):
+            self.segment.needs_care = True  # children of a service of its own are of that service
+            return False
         if value is False or (isinstance(value, str) and value in ("false", "0")) or (type(value) is int and not value):
             return True
         self.segment.engine.decide_manual(self.segment, keep=key == _tags.MANUAL_KEEP)

@@ -16,7 +16,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._errors import safe_str
 
-from .span import describe_failure
+from .span import NOTED_KEYS, describe_failure
 from .values import clean_items, nanoseconds, size_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: decorators accept every callable
-_DIRECTIVES = frozenset({"manual.keep", "manual.drop"})
 
 
 class Tracer(SDKTracer):
@@ -186,8 +185,8 @@ def apply_options(
         kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
         span.values.update(kept)
         span.segment.extra_bytes += size_of(kept)
-        if not _DIRECTIVES.isdisjoint(span.values):
-            for key in _DIRECTIVES & span.values.keys():
+        if not NOTED_KEYS.isdisjoint(span.values):
+            for key in NOTED_KEYS & span.values.keys():
                 span.set_attribute(key, span.values.pop(key))
     given: object = links  # callers without type checks pass anything
     for link in given if isinstance(given, Iterable) else ():
@@ -197,3 +196,4 @@ def apply_options(
         given = start_time if start_time.__class__ is int else nanoseconds(start_time)
         if given is not None:
             span.start_ns = given
+            span.segment.needs_care = True

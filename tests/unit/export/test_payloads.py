@@ -2,7 +2,8 @@
 
 import pytest
 
-from ddtrace_manual._encoding import V05Encoder
+from ddtrace_manual._encoded import EncodedChunk
+from ddtrace_manual._encoding import V05Encoder, decode_v04
 from ddtrace_manual._export import ChunkPacker, Counters
 
 
@@ -17,22 +18,48 @@ def packer(released):
 
 
 def test_chunks_are_encoded_one_by_one(packer, released, datadog_span, span_ids):
-    """In v0.4 every chunk is a parcel at once, and the budget holds its real size afterwards."""
-    [parcel] = packer.add([datadog_span(1), datadog_span(2)], 5000, counted=True)
-    assert (parcel.version, parcel.chunks, parcel.spans, parcel.counted) == ("v0.4", 1, 2, True)
-    assert sum(released) == 5000 - len(parcel.body)
-    assert span_ids("v0.4", packer.join([parcel, parcel])) == [[1, 2], [1, 2]]
+    """In v0.4 chunks become bytes at once and a parcel when it is sealed; then the budget holds its real size."""
+    assert not packer.add([datadog_span(1), datadog_span(2)], 5000, counted=True)
+    assert not packer.add([datadog_span(3)], 5000, counted=True)
+    assert packer.open_chunks == 2
+    [parcel] = packer.seal()
+    assert (parcel.version, parcel.chunks, parcel.spans, parcel.counted) == ("v0.4", 2, 3, True)
+    assert sum(released) == 10_000 - parcel.size == 10_000 - sum(map(len, parcel.bodies))
+    assert span_ids("v0.4", packer.join([parcel, parcel])) == [[1, 2], [3]] * 2
+    assert packer.seal() == ()
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 70_000])
+def test_chunks_that_the_mapping_has_encoded(packer, count):
+    """A chunk of nothing but encoded spans only gets its header, however many they are."""
+    packer.add(EncodedChunk(b"\x80" * count, count, [], True, []), 5000, counted=True)
+    [parcel] = packer.seal()
+    assert (parcel.spans, parcel.span_counts) == (count, [count])
+    assert decode_v04(packer.join([parcel])) == [[{"meta": {}, "metrics": {}}] * count]
+
+
+def test_parcels_are_sealed_when_they_are_large(packer, released, datadog_span):
+    """Enough bytes, or chunks that are counted otherwise, end a parcel."""
+    ready = []
+    for span_id in range(1, 21):
+        ready += packer.add([datadog_span(span_id, resource="x" * 20_000)], 0, counted=True)
+    assert [parcel.chunks for parcel in ready] == [13]
+    ready += packer.add([datadog_span(1)], 0, counted=False)
+    ready += packer.seal()
+    assert [(parcel.chunks, parcel.counted) for parcel in ready] == [(13, True), (7, True), (1, False)]
+    assert sum(released) == -sum(parcel.size for parcel in ready)
 
 
 @pytest.mark.parametrize("spans", [[1, 2], [1]])
 def test_spans_that_cannot_be_encoded_are_lost(packer, released, datadog_span, spans):
     """A span that cannot be packed is left out and counted; a chunk of nothing else gives no parcel."""
     bad = [datadog_span(span_id, meta=object()) if span_id == 1 else datadog_span(span_id) for span_id in spans]
-    parcels = packer.add(bad, 500, counted=False)
+    packer.add(bad, 500, counted=False)
+    parcels = packer.seal()
     assert [parcel.spans for parcel in parcels] == ([1] if len(spans) == 2 else [])
     assert packer._counters.dropped_spans == {"serialization_error": 1}
     assert packer._counters.dropped_chunks == {"serialization_error": int(not parcels)}
-    assert sum(released) == 500 - sum(len(parcel.body) for parcel in parcels)
+    assert sum(released) == 500 - sum(parcel.size for parcel in parcels)
 
 
 def test_other_formats_gather_chunks(packer, released, datadog_span, span_ids):
@@ -44,7 +71,7 @@ def test_other_formats_gather_chunks(packer, released, datadog_span, span_ids):
     [parcel] = packer.seal()
     assert (parcel.chunks, parcel.spans, packer.open_chunks) == (2, 2, 0)
     assert span_ids("v0.5", packer.join([parcel])) == [[1], [2]]
-    assert sum(released) == 1100 - len(parcel.body)
+    assert sum(released) == 1100 - parcel.size
     [parcel] = packer.add([datadog_span(3)], 2_000_000, counted=True)
     assert parcel.chunks == 1
     assert not packer.seal()
@@ -87,16 +114,32 @@ def test_payloads_are_reopened(packer, released, datadog_span, span_ids):
     for span_id in (1, 2, 3):
         packer.add([datadog_span(span_id)], 500, counted=True)
     [parcel] = packer.seal()
+    parcel.failures = 2
     halves = packer.halve(parcel)
-    assert [span_ids(half.version, half.body) for half in halves] == [[[1]], [[2], [3]]]
-    assert sum(released) == 1500 - sum(len(half.body) for half in halves)
+    assert [span_ids(half.version, half.bodies[0]) for half in halves] == [[[1]], [[2], [3]]]
+    assert [half.failures for half in halves] == [2, 2]
+    assert sum(released) == 1500 - sum(half.size for half in halves)
     assert packer.halve(halves[0]) == ()
     released.clear()
-    chunks = packer.as_v04(halves[1])
-    assert [chunk.version for chunk in chunks] == ["v0.4", "v0.4"]
-    assert sum(released) == len(halves[1].body) - sum(len(chunk.body) for chunk in chunks)
+    [chunks] = packer.as_v04(halves[1])
+    assert (chunks.version, chunks.chunks, chunks.span_counts) == ("v0.4", 2, [1, 1])
+    assert sum(released) == halves[1].size - chunks.size
     packer.give_up("v0.5")
-    assert [half.version for half in packer.halve(parcel)] == ["v0.4"] * 3
+    assert [(half.version, half.chunks) for half in packer.halve(parcel)] == [("v0.4", 1), ("v0.4", 2)]
+
+
+def test_parcels_of_v04_are_halved(packer, released, datadog_span, span_ids):
+    """The chunks are divided as they are; nothing is encoded again, and the budget stays."""
+    for span_id in (1, 2, 3):
+        packer.add([datadog_span(span_id)] * span_id, 500, counted=True)
+    [parcel] = packer.seal()
+    released.clear()
+    first, second = packer.halve(parcel)
+    assert (first.chunks, first.spans, second.chunks, second.spans) == (1, 1, 2, 5)
+    assert first.size + second.size == parcel.size
+    assert span_ids("v0.4", packer.join([first, second])) == [[1], [2, 2], [3, 3, 3]]
+    assert packer.halve(first) == ()
+    assert not released
 
 
 def test_an_encoder_that_fails_loses_its_payload(packer, released, datadog_span):
@@ -112,4 +155,4 @@ def test_an_encoder_that_fails_loses_its_payload(packer, released, datadog_span)
     packer.add([datadog_span(1)], 500, counted=True)
     assert packer.seal() == ()
     assert packer._counters.dropped_spans == {"serialization_error": 3}
-    assert sum(released) == 1500 - len(parcel.body)
+    assert sum(released) == 1500 - parcel.size

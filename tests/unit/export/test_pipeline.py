@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from ddtrace_manual._agent import AgentInfo
-from ddtrace_manual._export import Chunk, ChunkSteps, Counters, Pipeline
+from ddtrace_manual._export import ChunkSteps, Counters, Pipeline
 from ddtrace_manual._model import SegmentRecord
 from ddtrace_manual._stats import TraceFilters
 
@@ -41,7 +41,7 @@ def make(counters, datadog_span):
 def chunk(spans, counters):
     made = spans(3)
     counters.accepted_spans = 3
-    return Chunk(made[0].segment, made, False, 1)
+    return made[0].segment, made, False, 1
 
 
 def ids(dd_spans):
@@ -50,22 +50,22 @@ def ids(dd_spans):
 
 def test_a_chunk_is_mapped_and_its_spans_let_go(make, chunk, counters):
     """Without filters and statistics all spans are sent, and references that keep spans alive are broken."""
-    root, child, _ = chunk.spans
+    root, child, _ = chunk[1]
     child.local_parent = root
-    chunk.segment.local_root = root
+    chunk[0].local_root = root
     assert ids(make().process(chunk)) == [1, 2, 3]
     assert child.local_parent is None
-    assert chunk.segment.local_root is None
+    assert chunk[0].local_root is None
     assert counters.settled_spans == 0
 
 
 def test_an_open_root_keeps_its_place(make, chunk):
     """The local root of a partially flushed trace is still known to the segment."""
-    root = chunk.spans[0]
+    root = chunk[1][0]
     root.end_ns = None
-    chunk.segment.local_root = root
+    chunk[0].local_root = root
     make().process(chunk)
-    assert chunk.segment.local_root is root
+    assert chunk[0].local_root is root
 
 
 def test_the_decision_is_made_unless_it_was(make, chunk):
@@ -77,10 +77,10 @@ def test_the_decision_is_made_unless_it_was(make, chunk):
         segment.decided = True
 
     pipeline = make(decide=decide)
-    chunk.segment.decided = False
+    chunk[0].decided = False
     pipeline.process(chunk)
     pipeline.process(chunk)
-    assert decided == [chunk.segment]
+    assert decided == [chunk[0]]
 
 
 def test_filters_run_in_order_and_may_drop(make, chunk, counters):
@@ -168,4 +168,4 @@ def test_the_agents_filters_drop_without_counting_as_unsampled(make, chunk, coun
 def test_a_segment_without_root_is_fine(make, counters, spans):
     """A chunk of a segment that was exported before is processed as any other."""
     made = spans(1, segment=SegmentRecord())
-    assert len(make().process(Chunk(made[0].segment, made, True, 1))) == 1
+    assert len(make().process((made[0].segment, made, True, 1))) == 1

@@ -21,7 +21,7 @@ def queue(calls):
 def drain(queue):
     taken = []
     while (chunk := queue.next()) is not None:
-        taken.append(chunk.spans)
+        taken.append(chunk[1])
     return taken
 
 
@@ -105,7 +105,7 @@ def test_sizes_are_estimated_from_spans_and_what_the_segment_added_up(queue, spa
     queue.put(segment, spans(2), partial=True)
     assert queue.used_bytes == 2 * 500 + 234
     queue.put(segment, spans(1), partial=False)
-    assert [queue.next().size_bytes for _ in range(2)] == [1234, 500]
+    assert [queue.next()[3] for _ in range(2)] == [1234, 500]
 
 
 def test_an_unannounced_child_gets_a_queue_of_its_own(queue, spans, monkeypatch):

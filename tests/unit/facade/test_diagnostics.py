@@ -248,6 +248,7 @@ def test_a_quiet_logger_does_not_keep_the_line_from_our_file(setup, monkeypatch,
     """Where the level of the loggers lets nothing through, the handlers the user asked for get the line."""
     monkeypatch.setenv("DD_TRACE_LOG_FILE", str(tmp_path / "a.log"))
     dd.configure(log_level="critical", agent_url=NOBODY)
+    assert finished(setup)  # what it logs later would open the closed file again
     assert CONFIGURATION in (tmp_path / "a.log").read_text("utf-8")
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
+from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._encoding import V04Encoder, decode_v04, new_packer
-from ddtrace_manual._mapping import Mapper, MappingSettings, direct, first
+from ddtrace_manual._mapping import Mapper, MappingSettings, direct, first, span_writer
 from ddtrace_manual._model import EventRecord, SegmentRecord, SpanRecord
 from ddtrace_manual._stats import AggregationRules, Concentrator
 
@@ -144,6 +145,17 @@ def compact(span):
     )
 
 
+def needs_care(span):
+    """Whether the engine would have noted something about a span; see `SegmentRecord.needs_care`."""
+    values = span.values or {}
+    times = span.start_ns, span.end_ns or 0
+    return (
+        not {"service.name", "datadog.service"}.isdisjoint(values)
+        or any(isinstance(value, str) and len(value) >= 25_000 for value in values.values())
+        or not 0 < times[0] <= times[1] < 2**63
+    )
+
+
 def decode(chunk):
     encoder = V04Encoder()
     (found,) = decode_v04(encoder.join([encoder.encode_chunk(chunk)]))
@@ -153,7 +165,9 @@ def decode(chunk):
 def statistics(rules, chunk):
     """What statistics say of a chunk."""
     concentrator = Concentrator(rules)
-    concentrator.add_chunk(chunk)
+    if isinstance(chunk, EncodedChunk):
+        concentrator.add_counted(chunk.counted)
+    concentrator.add_chunk(chunk.others if isinstance(chunk, EncodedChunk) else chunk)
     groups = [group for bucket in concentrator.flush(force=True) for group in bucket.groups.items()]
     return {key: (group.hits, group.top_level_hits, group.errors, group.duration_ns) for key, group in groups}
 
@@ -165,28 +179,27 @@ def statistics(rules, chunk):
     segment=segments(),
     partial=st.booleans(),
     compacts=st.booleans(),
+    careful=st.booleans(),
     rules=st.sampled_from(RULES),
 )
-def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, rules):
+def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, careful, rules):
     """Whatever a chunk holds, payload and statistics are those of the general path, the same span first."""
     mapper = Mapper(mapper_settings, pack=new_packer())
     mapper._log = Mock()
     segment.local_root = next(span for span in spans if span.is_local_root)
+    segment.needs_care = careful or any(map(needs_care, spans))
     if partial and len(spans) > 1:
         spans.remove(segment.local_root)
     for _ in range(2):  # the second time templates and names are known
         mapped = mapper.map_chunk(segment, spans, partial=partial)
         finished = [compact(span) for span in spans] if compacts else spans
-        counted = []
-        chunk = mapper.map_directly(
-            segment, finished, partial=partial, counted=counted, telling_keys=rules.telling_keys
-        )
+        chunk = mapper.map_directly(segment, finished, partial=partial, telling_keys=rules.telling_keys)
         assert mapper.map_chunk(segment, finished, partial=partial) == mapped
         expected, got = decode(mapped), decode(chunk)
         assert got[0] == expected[0]
         order = {span["span_id"]: number for number, span in enumerate(expected)}
         assert sorted(got, key=lambda span: order[span["span_id"]]) == expected
-        assert statistics(rules, counted) == statistics(rules, mapped)
+        assert statistics(rules, chunk) == statistics(rules, mapped)
         assert "direct" not in [call.args[0] for call in mapper._log.error.call_args_list]
 
 
@@ -224,14 +237,10 @@ def root():
 
 
 @pytest.mark.parametrize(
-    ("change", "kinds"),
-    [
-        ({}, [bytes] * 5),
-        ({"status_code": 2}, [dict, bytes, bytes, bytes, bytes]),
-        ({"values": {"http.status_code": 200}}, [dict, bytes, bytes, bytes, bytes]),
-    ],
+    ("change", "others"),
+    [({}, 0), ({"status_code": 2}, 1), ({"values": {"http.status_code": 200}}, 1)],
 )
-def test_ordinary_spans_become_bytes(root, change, kinds):
+def test_ordinary_spans_become_bytes(root, change, others):
     """The path is taken: only a span out of the ordinary is no bytes."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
     segment = SegmentRecord()
@@ -241,7 +250,7 @@ def test_ordinary_spans_become_bytes(root, change, kinds):
     spans = [root, *(ordinary_child(root, number) for number in range(2, 6))]
     mapper.map_chunk(segment, spans, partial=False)  # the general path makes the templates
     chunk = mapper.map_directly(segment, spans, partial=False)
-    assert [type(span) for span in chunk] == kinds
+    assert (chunk.encoded_spans, len(chunk.others), chunk.is_first_encoded) == (5 - others, others, not others)
 
 
 @pytest.mark.parametrize(
@@ -331,14 +340,9 @@ def test_a_trace_that_cannot_be_written_directly(root, monkeypatch, caplog):
     segment.local_root = root
     spans = [ordinary_child(root, 2), root]
 
-    def fail(*args):
-        args[5].append({"counted": "already"})
-        raise LookupError
-
-    monkeypatch.setattr(mapper._ordinary, "encode", fail)
-    counted = []
-    chunk = mapper.map_directly(segment, [*map(compact, spans)], partial=False, counted=counted)
-    assert chunk == counted == mapper.map_chunk(segment, spans, partial=False)
+    monkeypatch.setattr(mapper._ordinary, "encode", Mock(side_effect=LookupError))
+    chunk = mapper.map_directly(segment, [*map(compact, spans)], partial=False)
+    assert chunk == mapper.map_chunk(segment, spans, partial=False)
     assert "writing it directly failed" in caplog.text
 
 
@@ -350,7 +354,7 @@ def test_partial_chunks_become_bytes(root):
     spans = [ordinary_child(root, number) for number in range(2, 6)]
     for _ in range(2):
         chunk = mapper.map_directly(segment, spans, partial=True)
-    assert [type(span) for span in chunk] == [bytes] * 4
+    assert (chunk.encoded_spans, chunk.others) == (4, [])
     assert decode(chunk)[0]["metrics"]["_dd.py.partial_flush"] == 4
 
 
@@ -366,13 +370,13 @@ def test_long_names_do_not_fill_the_memory(root):
     found = decode(mapper.map_directly(segment, spans, partial=False))
     assert sorted(found, key=lambda span: span["span_id"]) == decode(mapper.map_chunk(segment, spans, partial=False))
     ordinary = mapper._ordinary
-    kept = (*ordinary._names, *ordinary._resources, *ordinary._facade_keys.encoded)
+    kept = (*ordinary._writer._names, *ordinary._writer._resources, *ordinary._facade_keys.encoded)
     assert max(map(len, kept)) < 2_000
 
 
 def test_what_never_repeats_does_not_fill_the_memory(root, monkeypatch):
     """The caches of names and of tags of the trace start again when full."""
-    monkeypatch.setattr(direct, "_MAX_NAMES", 5)
+    monkeypatch.setattr(span_writer, "_MAX_NAMES", 5)
     monkeypatch.setattr(first, "_MAX_ENTRIES", 5)
     mapper = Mapper(SETTINGS[0], pack=new_packer())
     segment = SegmentRecord()
@@ -381,5 +385,5 @@ def test_what_never_repeats_does_not_fill_the_memory(root, monkeypatch):
         segment.tags = {"_dd.p.dm": f"-{number}"}
         spans = [root, ordinary_child(root, number, f"op{number}")]
         assert decode(mapper.map_directly(segment, spans, partial=False))[0]["meta"]["_dd.p.dm"] == f"-{number}"
-    assert len(mapper._ordinary._names) <= 5
+    assert len(mapper._ordinary._writer._names) <= 5
     assert len(mapper._first_tags._known) <= 5

@@ -1,0 +1,296 @@
+"""Writes spans as v0.4 maps, as far as these differ from their template: see `direct.py`, which chooses the spans.
+
+Source: spec/trace-export.md §8.1.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as struct_error
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from ddtrace_manual import _tags as tags
+from ddtrace_manual._ids import MASK_64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from ddtrace_manual._compact import CompactSpan, FinishedSpan
+    from ddtrace_manual._model import SpanRecord
+
+    from .first import EncodedTags
+    from .templates import PlainKeys, Template
+
+__all__ = ["Group", "Mould", "OfTrace", "SpanWriter"]
+
+_TIMES = Struct(">Q11sQ7sQ10sQ").pack
+_TIMES_OF_ROOT = Struct(">Q7sQ10sQ").pack
+"""What follows the name of the field `span_id`: its value, and the fields up to the duration."""
+_SPAN_ID = b"\xa7span_id\xcf"
+_PARENT_ID, _START, _DURATION = b"\xa9parent_id\xcf", b"\xa5start\xcf", b"\xa8duration\xcf"
+_TRACE_ID = b"\xa8trace_id\xcf"
+_NAME, _RESOURCE, _TYPE = b"\xa4name", b"\xa8resource", b"\xa4type"
+_NINE_FIELDS, _TEN_FIELDS, _ELEVEN_FIELDS = b"\x89", b"\x8a", b"\x8b"
+_SHORT_MAP, _LONG_MAP = 16, 300
+
+
+def _map_headers(name: bytes) -> tuple[bytes, ...]:
+    """Return a field of the span and the header of the map in it, for 0, 1, 2 … entries."""
+    short = (name + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
+    return (*short, *(name + b"\xde" + length.to_bytes(2, "big") for length in range(_SHORT_MAP, _LONG_MAP)))
+
+
+_META, _METRICS = _map_headers(b"\xa4meta"), _map_headers(b"\xa7metrics")
+_TRUE, _FALSE = b"\xa4true", b"\xa5false"
+_SMALL_NUMBERS = {number: Struct(">Bd").pack(0xCB, number) for number in range(1_024)}
+"""Counts, sizes, status codes: most integers are small."""
+_MAX_TEXT_CHARS = 25_000
+"""Longer texts must be cut, which the general path does."""
+_MAX_NAMES = 2_000
+_MAX_NAME_CHARS = 1_000
+"""Longer names, keys and resources (long queries) are encoded each time instead of being kept."""
+_MAX_NS = (1 << 63) - 1
+_SERVICE_NAME, _RESOURCE_NAME, _SPAN_TYPE = tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE
+_SERVICE_SOURCE = tags.SERVICE_SOURCE
+_DATADOG_SERVICE = "datadog.service"
+
+
+class Mould(NamedTuple):
+    """What spans written one after the other have in common, whatever their trace."""
+
+    scope: InstrumentationScope | None
+    service: object
+    """The service that they name, as given, and their parents too; `None` when they name none."""
+    template: Template
+    keys: PlainKeys
+
+
+Group: TypeAlias = "tuple[Sequence[FinishedSpan], Mould, EncodedTags | None]"
+"""Spans, what they have in common, and further tags."""
+OfTrace: TypeAlias = tuple[bytes, bytes, bool]
+"""What all spans of a trace have in common: the fields from the trace id to the name of the next, the tag with the
+whole trace id, and `SegmentRecord.needs_care`."""
+
+
+class SpanWriter:
+    """Writes the spans of one thread.
+
+    Args:
+        pack: Returns the msgpack form of a value; raises for text that is no valid Unicode.
+    """
+
+    def __init__(self, pack: Callable[[object], bytes]) -> None:
+        self._pack = pack
+        self._trace_tag = pack(tags.OTEL_TRACE_ID) + b"\xd9\x20"  # 32 hexadecimal digits follow
+        self._by_hand = pack(_SERVICE_SOURCE), pack("m")
+        # Names and resources recur; the caches start again when full.
+        self._names: dict[str, bytes] = {}
+        self._resources: dict[str, bytes] = {}
+
+    def of_trace(self, trace_id: int, needs_care: bool) -> OfTrace:  # noqa: FBT001 - once per trace
+        """Return what all spans of a trace have in common, for `write`."""
+        low = (trace_id & MASK_64).to_bytes(8, "big")
+        return _TRACE_ID + low + _SPAN_ID, self._trace_tag + b"%032x" % trace_id, needs_care
+
+    def write(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
+        self,
+        groups: Sequence[Group],
+        of_trace: OfTrace,
+        out: list[bytes],
+        others: list[FinishedSpan],
+        rest: list[FinishedSpan],
+        records: list[SpanRecord],
+        *,
+        may_learn: bool = True,
+    ) -> int:
+        """Encode the compact spans that fit the mould of their group.
+
+        Args:
+            groups: Spans with a mould and further tags. Besides those that fit there may be others.
+            of_trace: What all spans of the trace have in common.
+            out: Takes the pieces of the encoded ones.
+            others: Takes those that are not ordinary.
+            rest: Takes those of another mould.
+            records: Takes what is not compact.
+            may_learn: A span with unknown names is tried again.
+
+        Returns:
+            How many spans were encoded.
+        """
+        trace_field, trace_tag, needs_care = of_trace
+        pack, small, names, resources = self._pack, _SMALL_NUMBERS, self._names, self._resources
+        written = 0
+        texts: list[bytes] = []
+        numbers: list[bytes] = []
+        again: list[FinishedSpan] = []
+        span: Any  # Any: the class is compared first, which type checkers do not follow
+        for spans, mould, extra in groups:
+            mould_scope, service, template, keys = mould
+            known = keys.encoded
+            head = template.head + trace_field
+            first_texts, text_count = template.texts + trace_tag, template.text_count
+            first_numbers, number_count = template.numbers, template.number_count
+            if extra is not None:
+                first_texts, text_count = first_texts + extra.texts, text_count + extra.text_count
+                first_numbers, number_count = first_numbers + extra.numbers, number_count + extra.number_count
+            for span in spans:
+                if span.__class__ is not tuple:
+                    records.append(span)
+                    continue
+                span_id, parent_id, start_ns, end_ns, resource, name, scope, values, parent_values = span
+                # Identity: a service taken over from the parent is the same object.
+                if scope is not mould_scope or (needs_care and parent_values.get(_SERVICE_NAME) is not service):
+                    rest.append(span)
+                    continue
+                span_type = None
+                try:
+                    # Whatever is odd is found before `out` is touched.
+                    for key, value in values.items():
+                        field = known[key]
+                        cls = value.__class__
+                        if field is None:
+                            # A field of the span instead of a tag.
+                            if cls is not str:
+                                break
+                            if key == _RESOURCE_NAME:
+                                resource = value or resource
+                            elif key == _SPAN_TYPE:
+                                span_type = value
+                            elif value is not service:
+                                break
+                        elif cls is str:
+                            texts.append(field)
+                            texts.append(pack(value))
+                        elif cls is int:
+                            numbers.append(field)
+                            numbers.append(small.get(value) or pack(value * 1.0))
+                        elif cls is bool:
+                            texts.append(field)
+                            texts.append(_TRUE if value else _FALSE)
+                        elif cls is float and value - value == 0.0:  # finite
+                            numbers.append(field)
+                            numbers.append(pack(value))
+                        else:
+                            break
+                    else:
+                        if needs_care:
+                            _look_closely(span, service)
+                            if service is not None and _SERVICE_SOURCE not in values:
+                                texts += self._by_hand
+                        if name is None:
+                            name = template.operation_name
+                            span_type = span_type or template.span_type
+                        begin = head
+                        if span_type:
+                            begin = template.head_with_type + pack(span_type) + trace_field
+                        duration = end_ns - start_ns
+                        if parent_id:
+                            times = _TIMES(span_id, _PARENT_ID, parent_id, _START, start_ns, _DURATION, duration)
+                        else:
+                            begin = (_TEN_FIELDS if span_type else _NINE_FIELDS) + begin[1:]
+                            times = _TIMES_OF_ROOT(span_id, _START, start_ns, _DURATION, duration)
+                        # Counted by pieces: a thread may still be setting an attribute, and a wrong count would break
+                        # the payload.
+                        number_field = _METRICS[number_count + len(numbers) // 2]
+                        out += (
+                            begin,
+                            times,
+                            names[name],
+                            resources.get(resource) or self._add_resource(resource),
+                            _META[text_count + len(texts) // 2],
+                            first_texts,
+                        )
+                        out += texts
+                        out.append(number_field)
+                        out.append(first_numbers)
+                        out += numbers
+                        texts.clear()
+                        numbers.clear()
+                        written += 1
+                        continue
+                    others.append(span)
+                except KeyError:  # a tag or operation not met before
+                    is_new = may_learn and self._learn(keys, values, span[5] or template.operation_name)
+                    (again if is_new else others).append(span)
+                except (UnicodeEncodeError, struct_error, TypeError, OverflowError, IndexError, RuntimeError):
+                    # Odd text, times, ids or names, very many tags, or a thread that is setting an attribute still.
+                    others.append(span)
+                texts.clear()
+                numbers.clear()
+            if again:
+                tried: list[Group] = [(again, mould, extra)]
+                written += self.write(tried, of_trace, out, others, rest, records, may_learn=False)
+                again = []
+        return written
+
+    def _learn(self, keys: PlainKeys, values: Mapping[str, Any], name: str) -> bool:  # Any: see SpanRecord.values
+        """Remember the encoded forms of keys and of the operation name; `False` if one is odd or needs a rule."""
+        pack = self._pack
+        if len(keys.encoded) >= _MAX_NAMES:
+            keys.forget_encoded()
+        if len(self._names) >= _MAX_NAMES:
+            self._names.clear()
+        try:
+            if not keys.admit(values):
+                return False
+            for key in (name, *values):
+                if len(key) > _MAX_NAME_CHARS:
+                    return False
+            for key in values:
+                if key not in keys.encoded:
+                    keys.encoded[key] = pack(key)
+            self._names[name] = _NAME + pack(name)
+        except (UnicodeEncodeError, RuntimeError):  # the latter: a thread is setting an attribute still
+            return False
+        return True
+
+    def _add_resource(self, resource: str) -> bytes:
+        """Return the field of a resource.
+
+        Raises:
+            OverflowError: It is so long that it must be cut.
+        """
+        if len(resource) > _MAX_TEXT_CHARS:
+            raise OverflowError
+        field = _RESOURCE + self._pack(resource)
+        if len(resource) <= _MAX_NAME_CHARS:
+            if len(self._resources) >= _MAX_NAMES:
+                self._resources.clear()
+            self._resources[resource] = field
+        return field
+
+    def complete(self, template: Template) -> bool:
+        """Prepare the constant bytes of a template; `False` if the service or a tag of all spans is odd text."""
+        pack = self._pack
+        if max(map(len, (template.service, *template.meta.values()))) > _MAX_TEXT_CHARS:
+            return False
+        try:
+            field = b"\xa7service" + pack(template.service)
+            template.texts = b"".join(pack(key) + pack(value) for key, value in template.meta.items())
+            template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
+        except UnicodeEncodeError:
+            return False
+        template.head_with_type = _ELEVEN_FIELDS + field + _TYPE
+        template.text_count = len(template.meta) + 1  # and the trace id
+        template.number_count = len(template.metrics)
+        template.head = _TEN_FIELDS + field
+        return True
+
+
+def _look_closely(compact: CompactSpan, service: object) -> None:
+    """Look for what makes a span of a trace that needs care out of the ordinary.
+
+    Raises:
+        OverflowError: There is something.
+        RuntimeError: Another thread is setting an attribute still.
+    """
+    _, _, _, end_ns, _, _, _, values, parent_values = compact
+    if (
+        end_ns > _MAX_NS
+        or _DATADOG_SERVICE in parent_values
+        or (service is not None and values.get(_SERVICE_NAME) is not service)
+        or any(type(value) is str and len(value) > _MAX_TEXT_CHARS for value in values.values())
+    ):
+        raise OverflowError
