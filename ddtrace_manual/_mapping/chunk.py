@@ -120,7 +120,8 @@ class Mapper:
         ):
             return self.map_chunk(segment, spans, partial=partial)
         root = segment.local_root or _find_root(spans)
-        first = spans[0] if root is None or (partial and root not in spans) else root
+        # The root is nearly always the last to end. It may be missing: it is open still, or its end was interrupted.
+        first = root if root is not None and (root is spans[-1] or root in spans) else spans[0]
         is_root = first is root
         partial_spans = len(spans) if partial else 0
         tags_of_first = None

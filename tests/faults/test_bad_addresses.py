@@ -43,6 +43,8 @@ IS_UNIX = hasattr(socket, "AF_UNIX") and hasattr(os, "setuid")
 def run(url, environ, *, user=""):
     """Run a program that makes three spans; return what it wrote to standard error, line by line."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DD_", "OTEL_", "SSL_"))}
+    if user:  # who may not write what coverage measured
+        inherited = {name: value for name, value in inherited.items() if not name.startswith("COVERAGE")}
     begin = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, url, user],

@@ -180,15 +180,16 @@ def statistics(rules, chunk):
     partial=st.booleans(),
     compacts=st.booleans(),
     careful=st.booleans(),
+    rootless=st.booleans(),
     rules=st.sampled_from(RULES),
 )
-def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, careful, rules):
+def test_bytes_say_what_dictionaries_say(mapper_settings, spans, segment, partial, compacts, careful, rootless, rules):
     """Whatever a chunk holds, payload and statistics are those of the general path, the same span first."""
     mapper = Mapper(mapper_settings, pack=new_packer())
     mapper._log = Mock()
     segment.local_root = next(span for span in spans if span.is_local_root)
     segment.needs_care = careful or any(map(needs_care, spans))
-    if partial and len(spans) > 1:
+    if (partial or rootless) and len(spans) > 1:
         spans.remove(segment.local_root)
     for _ in range(2):  # the second time templates and names are known
         mapped = mapper.map_chunk(segment, spans, partial=partial)
@@ -356,6 +357,19 @@ def test_partial_chunks_become_bytes(root):
         chunk = mapper.map_directly(segment, spans, partial=True)
     assert (chunk.encoded_spans, chunk.others) == (4, [])
     assert decode(chunk)[0]["metrics"]["_dd.py.partial_flush"] == 4
+
+
+@pytest.mark.parametrize("as_record", [True, False])
+def test_a_root_that_is_in_another_chunk_is_not_written(root, as_record):
+    """A signal handler that makes a span while the root ends hands over a complete chunk without root."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [ordinary_child(root, 2), ordinary_child(root, 3)]
+    finished = spans if as_record else [*map(compact, spans)]
+    for _ in range(2):
+        found = decode(mapper.map_directly(segment, finished, partial=False))
+        assert found == decode(mapper.map_chunk(segment, spans, partial=False))
 
 
 def test_long_names_do_not_fill_the_memory(root):
