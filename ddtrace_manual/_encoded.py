@@ -20,15 +20,17 @@ class StatsShape:
 
     Attributes:
         span: Such a span; its ids and times mean nothing.
+        recurs: The same object will be used for the next such span.
         rules: By which the next two were found; statistics fill in all of these.
         key: The group it belongs to.
         top_level: Whether it counts as top level; `None` when it does not count.
     """
 
-    __slots__ = ("key", "rules", "span", "top_level")
+    __slots__ = ("key", "recurs", "rules", "span", "top_level")
 
-    def __init__(self, span: DDSpan) -> None:
+    def __init__(self, span: DDSpan, *, recurs: bool) -> None:
         self.span = span
+        self.recurs = recurs
         self.rules: object = None
         self.key: Any = ()  # Any: the classes of statistics are not known here
         self.top_level: bool | None = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTO_KEEP",
     "AUTO_REJECT",
+    "MAX_TEXT_CHARS",
     "MECHANISM_AGENT_RATE",
     "MECHANISM_DEFAULT",
     "MECHANISM_MANUAL",
@@ -60,6 +61,9 @@ MECHANISM_MANUAL = 4
 MECHANISM_SPAN_RULE = 8
 MECHANISM_REMOTE_USER_RULE = 11
 MECHANISM_REMOTE_DYNAMIC_RULE = 12
+
+MAX_TEXT_CHARS = 25_000
+"""Longer texts are cut on their way to the Agent (spec/span-mapping.md §13)."""
 
 # OpenTelemetry status codes, as the integers of `StatusCode`.
 STATUS_UNSET = 0
@@ -161,7 +165,11 @@ class SegmentRecord(PropagationState):
     `spec/trace-export.md` §2. Kept while values are set, so that nothing has to be measured at the end."""
     needs_care: bool = True
     """The trace may have an origin or members of other vendors, or a span of it a service of its own, a time that was
-    given, or a text so long that it must be cut: what most traces have not, and would cost to look for in each span."""
+    given, or a text so long that it must be cut: what most traces have not, and would cost to look for in each span.
+
+    The engine sets it wherever such a thing enters: `Segment.inherit`; `Span._note` for the keys of services, also as
+    attributes of `start_span`; `Span.end` and the option `start_time`; `Segment.charge` for long texts. Trace filters,
+    which may change anything, make `Pipeline` set it."""
     holds_parents: bool = True
     """Finished spans may refer to their local parents, which the exporter then makes them forget."""
 

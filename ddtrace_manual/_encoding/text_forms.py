@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from ddtrace_manual._model import MAX_TEXT_CHARS
 from ddtrace_manual._tags import EVENTS, SPAN_LINKS
 
-from .wire_text import MAX_STRING_CHARS, cut_text
+from .wire_text import cut_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,9 +63,9 @@ def _bounded_array(items: Iterable[dict[str, Any]]) -> str:
     length = 1
     for item in items:
         text = _dumps(item)
-        if length + len(text) + 1 > MAX_STRING_CHARS:
+        if length + len(text) + 1 > MAX_TEXT_CHARS:
             text = _dumps(_shortened(item))
-            if length + len(text) + 1 > MAX_STRING_CHARS:
+            if length + len(text) + 1 > MAX_TEXT_CHARS:
                 break
         length += len(text) + 1
         texts.append(text)
@@ -74,7 +75,7 @@ def _bounded_array(items: Iterable[dict[str, Any]]) -> str:
 def _shortened(item: dict[str, Any]) -> dict[str, Any]:
     """Return an item that fits when it is alone: strings cut, and of the attributes those that fit."""
     short = {key: _cut(value) for key, value in item.items() if key != "attributes"}
-    room = MAX_STRING_CHARS - len(_dumps(short)) - len('[,"attributes":{}]')
+    room = MAX_TEXT_CHARS - len(_dumps(short)) - len('[,"attributes":{}]')
     attributes = {}
     for key, value in item.get("attributes", {}).items():
         kept = _cut(value)

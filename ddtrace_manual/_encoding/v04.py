@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from ddtrace_manual._encoded import EncodedChunk
+from ddtrace_manual._model import MAX_TEXT_CHARS
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events
-from .wire_text import MAX_STRING_CHARS, repaired
+from .wire_text import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ class V04Encoder:
         for start in range(0, len(spans), _PIECE_SPANS):
             piece = spans[start : start + _PIECE_SPANS]
             packed = self._try_pack(piece)
-            if packed is not None and len(packed) <= MAX_STRING_CHARS:  # too short to hold a string that must be cut
+            if packed is not None and len(packed) <= MAX_TEXT_CHARS:  # too short to hold a string that must be cut
                 parts.append(packed[1:])
             else:
                 parts += self._pack_each(piece)
@@ -107,7 +108,7 @@ class V04Encoder:
         packed_spans = []
         for span in spans:
             packed = self._try_pack(span)
-            if packed is None or len(packed) > MAX_STRING_CHARS:
+            if packed is None or len(packed) > MAX_TEXT_CHARS:
                 packed = self._try_pack(span, repair=True)
             if packed is None:
                 self.skipped_spans += 1

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MAX_STRING_CHARS", "bounded_text", "cut_text", "repaired", "valid_text"]
+from ddtrace_manual._model import MAX_TEXT_CHARS
 
-MAX_STRING_CHARS: Final = 25_000
-"""Longest string sent as it is, in characters."""
+__all__ = ["bounded_text", "cut_text", "repaired", "valid_text"]
+
 _KEPT_CHARS: Final = 2_486
 _MARK: Final = "<truncated>..."
 
 
 def bounded_text(text: str) -> str:
     """Return the text, or its first 2,486 characters and a mark when it is longer than 25,000."""
-    return text if len(text) <= MAX_STRING_CHARS else text[:_KEPT_CHARS] + _MARK
+    return text if len(text) <= MAX_TEXT_CHARS else text[:_KEPT_CHARS] + _MARK
 
 
 def cut_text(text: str) -> str:

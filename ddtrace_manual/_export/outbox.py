@@ -141,7 +141,7 @@ class Outbox:
         self._set_suspects_aside()
         while self._parcels:
             batch = self._next_batch(self._parcels, self._payload_limit)
-            if not self._settle(batch, self._post(batch)):
+            if batch and not self._settle(batch, self._post(batch)):
                 return False
         return self._send_suspects()
 
@@ -176,18 +176,23 @@ class Outbox:
                 self._parcels.append(parcel)
                 continue
             halves = self._packer.halve(parcel)
-            if halves:
-                self._take_in(halves)
-            else:
+            if halves is None:
                 self._lose([parcel], "too_large")
+            else:
+                self._take_in(halves)
 
     # -- sending -------------------------------------------------------------------------------------
 
     def _next_batch(self, parcels: deque[Parcel], limit: int) -> list[Parcel]:
-        """Take the oldest parcels that fit into a payload of so many bytes and go out alike; at least one chunk."""
+        """Take the oldest parcels that fit into a payload of so many bytes and go out alike; at least one chunk.
+
+        Nothing when the oldest payload could not be divided, and is lost.
+        """
         limit = min(limit, self._max_payload_bytes)
         first = parcels.popleft()
-        while first.size > limit and (halves := self._packer.halve(first)):
+        while first.size > limit and (halves := self._packer.halve(first)) is not None:
+            if not halves:
+                return []
             first = halves[0]
             parcels.extendleft(reversed(halves[1:]))
         batch = [first]
@@ -298,6 +303,8 @@ class Outbox:
         """
         while self._suspects:
             batch = self._next_batch(self._suspects, self._suspect_limit)
+            if not batch:
+                continue
             result = self._post(batch)
             if not _may_pass(result):
                 self._settle(batch, result)

@@ -130,8 +130,11 @@ class ChunkPacker:
                 self._bodies.append(body)
                 self._span_counts.append(count)
                 self._open_bytes += len(body)
-            else:
-                self._encode(chunk)
+            elif (encoded := self._encode(chunk)) is not None:
+                body, count = encoded
+                self._bodies.append(body)
+                self._span_counts.append(count)
+                self._open_bytes += len(body)
             is_full = self._open_bytes >= _PARCEL_BYTES
         else:
             self._gathered.append(cast("Sequence[DDSpan]", chunk))  # bytes are made for v0.4 only
@@ -161,13 +164,16 @@ class ChunkPacker:
         return self._v04.join([body for parcel in batch for body in parcel.bodies])
 
     def as_v04(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Return a payload encoded as v0.4. Seal first."""
+        """Return a payload encoded as v0.4."""
         return self._pack_v04(self._opened(parcel), parcel.size, counted=parcel.counted)
 
-    def halve(self, parcel: Parcel) -> Sequence[Parcel]:
-        """Return a parcel as two; nothing, and nothing changed, when it holds a single chunk. Seal first."""
+    def halve(self, parcel: Parcel) -> Sequence[Parcel] | None:
+        """Return a parcel as two; `None` when it holds a single chunk, and is left as it is.
+
+        A payload that cannot be opened or encoded again is counted as lost, and there are fewer or no parcels.
+        """
         if parcel.chunks == 1:
-            return ()
+            return None
         middle = parcel.chunks // 2
         if parcel.can_be_joined:
             bodies, span_counts = parcel.bodies, parcel.span_counts
@@ -185,13 +191,21 @@ class ChunkPacker:
             half.failures = parcel.failures
         return halves
 
-    @staticmethod
-    def _opened(parcel: Parcel) -> list[list[DDSpan]]:
-        return _DECODERS[parcel.version](parcel.bodies[0])
+    def _opened(self, parcel: Parcel) -> list[list[DDSpan]]:
+        """Return the chunks of a payload; if it cannot be read, which was written here, they are lost."""
+        try:
+            return _DECODERS[parcel.version](parcel.bodies[0])
+        except Exception:  # noqa: BLE001 - a payload that cannot be decoded must not stop the worker
+            _log.log(logging.ERROR, "decode", "Lost %d traces that could not be divided", parcel.chunks, exc_info=True)
+            self._counters.lose("serialization_error", spans=parcel.spans, chunks=parcel.chunks)
+            return []
 
     def _pack(self, chunks: Sequence[Sequence[DDSpan]], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
         """Encode chunks in the current format."""
         encoder = self._encoder
+        if not chunks:
+            self._release(charged_bytes)
+            return ()
         if encoder is None:
             return self._pack_v04(chunks, charged_bytes, counted=counted)
         span_count = sum(map(len, chunks))
@@ -215,14 +229,16 @@ class ChunkPacker:
 
     def _pack_v04(self, chunks: Sequence[Sequence[DDSpan]], charged_bytes: int, *, counted: bool) -> Sequence[Parcel]:
         """Encode chunks as v0.4, apart from what is being added."""
-        self._counted = counted
-        self._charged_bytes = charged_bytes
-        for chunk in chunks:
-            self._encode(chunk)
-        return self.seal()
+        self._release(charged_bytes)
+        encoded = [each for chunk in chunks if (each := self._encode(chunk)) is not None]
+        if not encoded:
+            return ()
+        parcel = _parcel_of([body for body, _ in encoded], [count for _, count in encoded], counted=counted)
+        self._release(-parcel.size)
+        return (parcel,)
 
-    def _encode(self, chunk: EncodedChunk | Sequence[DDSpan]) -> None:
-        """Add a chunk of v0.4; a span that cannot be encoded is lost, and with the last one the chunk."""
+    def _encode(self, chunk: EncodedChunk | Sequence[DDSpan]) -> tuple[bytes, int] | None:
+        """Return a chunk of v0.4 and its spans; one that cannot be encoded is lost, and with the last one the chunk."""
         encoder = self._v04
         body = encoder.encode_chunk(chunk)
         count = chunk.encoded_spans + len(chunk.others) if isinstance(chunk, EncodedChunk) else len(chunk)
@@ -230,11 +246,7 @@ class ChunkPacker:
             skipped, encoder.skipped_spans = encoder.skipped_spans, 0
             count -= skipped
             self._counters.lose("serialization_error", spans=skipped, chunks=int(not count))
-            if not count:
-                return
-        self._bodies.append(body)
-        self._span_counts.append(count)
-        self._open_bytes += len(body)
+        return (body, count) if count else None
 
 
 def _parcel_of(bodies: list[bytes], span_counts: list[int], *, counted: bool) -> Parcel:

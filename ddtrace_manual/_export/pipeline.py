@@ -90,9 +90,9 @@ class Pipeline:
             return ()
         finally:
             # Break the references that would keep a long line of ended spans alive.
-            segment = chunk[0]
+            segment, spans, _, _ = chunk
             if segment.holds_parents:
-                _forget_parents(chunk[1])
+                _forget_parents(spans)
             root = segment.local_root
             if root is not None and root.end_ns is not None and segment.decided:
                 segment.local_root = None
@@ -101,6 +101,7 @@ class Pipeline:
         segment, spans, partial, _ = chunk
         steps = self._steps
         if steps.trace_filters:
+            segment.needs_care = True  # they may change whatever they like
             before = len(spans)
             spans = self._filtered(_as_records(spans, segment))
             if len(spans) != before:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "ChunkQueue"]
 
 _SPAN_BYTES = 500
-_LONG_TEXT_CHARS = 25_000
-"""Longer ones are cut; setting one adds more than this to the bytes of its segment."""
 
 
 Chunk: TypeAlias = "tuple[SegmentRecord, Sequence[FinishedSpan], bool, int]"
@@ -100,8 +98,6 @@ class ChunkQueue:
             extra_bytes = segment.extra_bytes
             if extra_bytes:
                 segment.extra_bytes = 0
-                if extra_bytes >= _LONG_TEXT_CHARS:
-                    segment.needs_care = True
             size = _SPAN_BYTES * count + extra_bytes
             used = self._accepted_bytes - self._released_bytes
             if self.is_closed or (used and used + size > self.max_bytes):
@@ -115,7 +111,8 @@ class ChunkQueue:
             # A plain tuple: making a named one costs four times as much (bench: ten-span).
             self._waiting.append((segment, spans, partial, size))
             # Once for each `wake_bytes`: from the position of the last call, or of the worker if that is further.
-            is_early = accepted - self._taken_bytes >= self._wake_bytes <= accepted - self._woken_at_bytes
+            wake_bytes = self._wake_bytes
+            is_early = accepted - self._taken_bytes >= wake_bytes and accepted - self._woken_at_bytes >= wake_bytes
             if is_early:
                 self._woken_at_bytes = accepted
         if is_first or is_early:
@@ -128,7 +125,8 @@ class ChunkQueue:
             chunk = self._waiting.popleft()
         except IndexError:
             return None
-        self._taken_bytes += chunk[3]
+        _, _, _, size_bytes = chunk
+        self._taken_bytes += size_bytes
         return chunk
 
     def release(self, size_bytes: int) -> None:
@@ -142,7 +140,7 @@ class ChunkQueue:
         """
         adopted = []
         while (chunk := other.next()) is not None:
-            size_bytes = chunk[3]
+            _, _, _, size_bytes = chunk
             other.release(size_bytes)
             self.release(-size_bytes)
             self._taken_bytes -= size_bytes

@@ -411,11 +411,12 @@ class ExportWorker:
             chunk = queue.next()
             if chunk is None:
                 return
-            spans = pipeline.process(chunk)
-            if spans:
-                outbox.add(spans, chunk[3], counted=counted)
+            _, _, _, size_bytes = chunk
+            to_send = pipeline.process(chunk)
+            if to_send:
+                outbox.add(to_send, size_bytes, counted=counted)
             else:
-                queue.release(chunk[3])
+                queue.release(size_bytes)
         outbox.seal()
 
     def _send(self) -> None:

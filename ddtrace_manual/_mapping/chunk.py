@@ -124,11 +124,11 @@ class Mapper:
         first = root if root is not None and (root is spans[-1] or root in spans) else spans[0]
         is_root = first is root
         partial_spans = len(spans) if partial else 0
-        tags_of_first = None
-        if not (is_root and self.settings.hostname):
-            tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=partial_spans)
         trace_id = segment.trace_id
         try:
+            tags_of_first = None
+            if not (is_root and self.settings.hostname):
+                tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=partial_spans)
             body, count, is_first_encoded, counted, odd = ordinary.encode(
                 spans, first, tags_of_first, trace_id, telling_keys, needs_care=needs_care
             )
@@ -199,7 +199,7 @@ class Mapper:
             meta[_TRACE_ID_HIGH] = f"{trace_id_high:016x}"
         else:
             meta.pop(_TRACE_ID_HIGH, None)
-        metrics[_SAMPLING_PRIORITY] = priority_of(segment)
+        metrics[_SAMPLING_PRIORITY] = priority_of(segment.priority)
         if partial_spans:
             metrics[tags.PARTIAL_FLUSH] = float(partial_spans)
         if not metrics.keys().isdisjoint(meta):
@@ -207,7 +207,7 @@ class Mapper:
 
     def _apply_root_tags(self, dd_span: DDSpan, segment: SegmentRecord) -> None:
         meta, metrics = dd_span["meta"], dd_span["metrics"]
-        metrics[_SAMPLING_PRIORITY] = priority_of(segment)
+        metrics[_SAMPLING_PRIORITY] = priority_of(segment.priority)
         if segment.rule_rate is not None:
             metrics[tags.RULE_RATE] = float(segment.rule_rate)
         if segment.agent_rate is not None:

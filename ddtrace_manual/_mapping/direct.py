@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["OrdinarySpans"]
 
 _MAX_SHAPES = 2_000
+_MAX_SHAPE_CHARS = 1_000
+"""Shapes with longer names (long queries) are made each time instead of being kept."""
 _MAX_MOULDS = 16
 """Scopes and services of a chunk whose spans are looked for, each in one pass over the chunk."""
 _INTERNAL = SpanKind.INTERNAL
@@ -118,13 +120,16 @@ class OrdinarySpans:
         is_first_encoded = False
         if of_first is not None:
             (compact,), mould, _ = of_first
-            if others and others[0] is compact:
-                others[0] = first
+            # Another thread may have changed the service of its parent meanwhile: then it is in `rest`.
+            if (others and others[0] is compact) or (rest and any(span is compact for span in rest)):
+                others = [first, *(span for span in others if span is not compact)]
+                rest = [span for span in rest if span is not compact]
             else:
                 is_first_encoded = True
                 if is_record and telling_keys is not None and _may_count(first):  # type: ignore[arg-type] # is_record says so
                     counted.append(self._counted(compact, mould))
-        if rest or len(records) > is_record:
+        has_more_records = len(records) > (1 if is_record else 0)  # the first span is among them
+        if rest or has_more_records:
             records = [span for span in records if span is not first]
             count += self._write_rest(rest, records, of_trace, out, others, counted, telling_keys)
         return b"".join(out), count, is_first_encoded, counted, others
@@ -166,7 +171,7 @@ class OrdinarySpans:
     def _group_of(
         self, span: FinishedSpan, extra: EncodedTags | None, telling_keys: frozenset[str] | None
     ) -> Group | None:
-        """Return what `_write` takes to encode this span; `None` when it is not ordinary."""
+        """Return what `SpanWriter.write` takes to encode this span; `None` when it is not ordinary."""
         if not isinstance(span, SpanRecord):
             mould = self._mould_of(span, True)
             return None if mould is None else ((span,), mould, extra)
@@ -231,9 +236,7 @@ class OrdinarySpans:
         key = template, name, resource or otel_name, span_type, parent_id == 0, by_hand
         shape = self._shapes.get(key)
         if shape is None:
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            shape = self._shapes[key] = StatsShape(
+            shape = StatsShape(
                 {
                     "service": template.service,
                     "name": template.operation_name if name is None else name,
@@ -246,8 +249,13 @@ class OrdinarySpans:
                     "duration": 0,
                     "meta": {**template.meta, _SERVICE_SOURCE: "m"} if by_hand else template.meta,
                     "metrics": template.metrics,
-                }
+                },
+                recurs=len(otel_name) + len(resource or "") + len(span_type or "") <= _MAX_SHAPE_CHARS,
             )
+            if shape.recurs:
+                if len(self._shapes) >= _MAX_SHAPES:
+                    self._shapes.clear()
+                self._shapes[key] = shape
         return shape, end_ns, end_ns - start_ns
 
 

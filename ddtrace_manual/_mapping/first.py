@@ -6,10 +6,10 @@ Source: spec/span-mapping.md §11; the table in `chunk.py` says which tags these
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ddtrace_manual import _tags as tags
-from ddtrace_manual._model import AUTO_KEEP, USER_KEEP, USER_REJECT
+from ddtrace_manual._model import AUTO_KEEP, MAX_TEXT_CHARS, USER_KEEP, USER_REJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +21,9 @@ __all__ = ["EncodedTags", "FirstSpanTags", "priority_of"]
 _pack_double = Struct(">Bd").pack
 _DOUBLE = 0xCB
 _MAX_ENTRIES = 256
-_MAX_TEXT_CHARS = 25_000
-"""Longer texts must be cut, which the general path does."""
+_Facts: TypeAlias = "tuple[int | None, int, int, float | None, float | None, float | None, str | None, str | None]"
+"""Priority, spans of a partial flush, upper half of the trace id; of local roots also the rates of rule, Agent and
+limit, the parent tag and the propagation error."""
 
 
 class EncodedTags(NamedTuple):
@@ -34,9 +35,8 @@ class EncodedTags(NamedTuple):
     number_count: int
 
 
-def priority_of(segment: SegmentRecord) -> float:
+def priority_of(priority: int | None) -> float:
     """Return the sampling priority as a metric; an undecided trace counts as sampled (§5 step 14)."""
-    priority = segment.priority
     if priority is None:
         return float(AUTO_KEEP)
     try:
@@ -59,8 +59,8 @@ class FirstSpanTags:
         self._known: dict[object, EncodedTags | None] = {}
         # The tags of a trace are nearly always those of the trace before; trace ids begin with the second in which they
         # were made, so that their upper half recurs too.
-        self._last_key: tuple[object, ...] = ()
-        self._last_tags: dict[str, str] | None = None
+        self._last_facts: _Facts | None = None
+        self._last_tags: dict[str, str] = {}
         self._last: EncodedTags | None = None
 
     def encode(self, segment: SegmentRecord, *, is_root: bool, partial_spans: int) -> EncodedTags | None:
@@ -71,76 +71,72 @@ class FirstSpanTags:
             is_root: It is the local root.
             partial_spans: Number of spans in a partial flush; 0 for a complete trace.
         """
-        trace_tags = segment.tags
-        high = segment.trace_id >> 64
-        key: tuple[object, ...] = (segment.priority, partial_spans, high)
+        # Read once: the application may decide by hand meanwhile, and what is kept must be of one piece.
+        trace_tags = segment.tags or {}
+        facts: _Facts = (segment.priority, partial_spans, segment.trace_id >> 64, None, None, None, None, None)
         if is_root:
-            key = (
-                segment.priority,
-                partial_spans,
-                high,
+            facts = (
+                *facts[:3],
                 segment.rule_rate,
                 segment.agent_rate,
                 segment.limit_rate,
                 segment.parent_tag,
                 segment.propagation_error,
             )
-        if key != self._last_key or trace_tags != self._last_tags:
-            self._last_tags = dict(trace_tags) if trace_tags else trace_tags
-            self._last = self._look_up(segment, is_root, partial_spans, self._last_tags)
-            self._last_key = key
-        return self._last
+        if facts == self._last_facts and trace_tags == self._last_tags:
+            return self._last
+        kept_tags = dict(trace_tags)
+        made = self._look_up(facts, kept_tags)
+        self._last_facts, self._last_tags, self._last = facts, kept_tags, made
+        return made
 
-    def _look_up(
-        self,
-        segment: SegmentRecord,
-        is_root: bool,  # noqa: FBT001 - see encode
-        partial_spans: int,
-        trace_tags: Mapping[str, str] | None,
-    ) -> EncodedTags | None:
-        rates = (segment.rule_rate, segment.agent_rate, segment.limit_rate) if is_root else None
-        key = segment.priority, rates, partial_spans, tuple(trace_tags.items()) if trace_tags else None
+    def _look_up(self, facts: _Facts, trace_tags: dict[str, str]) -> EncodedTags | None:
+        priority, partial_spans, high, rule_rate, agent_rate, limit_rate, parent_tag, error = facts
+        rates = rule_rate, agent_rate, limit_rate
+        key = priority, partial_spans, rates, tuple(trace_tags.items())
+        own = {
+            tags.TRACE_ID_HIGH: f"{high:016x}" if high else None,
+            tags.PARENT_ID: parent_tag,
+            tags.PROPAGATION_ERROR: error,
+        }
         try:
             if key in self._known:
                 known = self._known[key]
             else:
-                known = self._make(segment, is_root, partial_spans)
+                known = self._make(priority, partial_spans, rates, trace_tags)
                 if len(self._known) >= _MAX_ENTRIES:
                     self._known.clear()
                 self._known[key] = known
             if known is None:
                 return None
             texts, text_count, numbers, number_count = known
-            high = segment.trace_id >> 64
-            own = {
-                tags.TRACE_ID_HIGH: f"{high:016x}" if high else None,
-                tags.PARENT_ID: segment.parent_tag if is_root else None,
-                tags.PROPAGATION_ERROR: segment.propagation_error if is_root else None,
-            }
             for tag, text in own.items():
                 if text:
+                    if len(text) > MAX_TEXT_CHARS:
+                        return None
                     texts += self._text(tag, text)
                     text_count += 1
         except UnicodeEncodeError:  # odd text, which the encoder repairs
             return None
         return EncodedTags(texts, text_count, numbers, number_count)
 
-    def _make(self, segment: SegmentRecord, is_root: bool, partial_spans: int) -> EncodedTags | None:  # noqa: FBT001 - see encode
-        texts = {**self._constants, **(segment.tags or {})}
-        numbers = {tags.SAMPLING_PRIORITY: priority_of(segment)}
+    def _make(
+        self,
+        priority: int | None,
+        partial_spans: int,
+        rates: tuple[float | None, float | None, float | None],
+        trace_tags: Mapping[str, str],
+    ) -> EncodedTags | None:
+        texts = {**self._constants, **trace_tags}
+        numbers = {tags.SAMPLING_PRIORITY: priority_of(priority)}
         if partial_spans:
             numbers[tags.PARTIAL_FLUSH] = float(partial_spans)
-        if is_root:
-            rates = {
-                tags.RULE_RATE: segment.rule_rate,
-                tags.AGENT_RATE: segment.agent_rate,
-                tags.LIMIT_RATE: segment.limit_rate,
-            }
-            numbers.update((tag, float(rate)) for tag, rate in rates.items() if rate is not None)
+        named = zip((tags.RULE_RATE, tags.AGENT_RATE, tags.LIMIT_RATE), rates, strict=True)
+        numbers.update((tag, float(rate)) for tag, rate in named if rate is not None)
         if (
             not texts.keys().isdisjoint(numbers)
             or tags.TRACE_ID_HIGH in texts
-            or any(len(text) > _MAX_TEXT_CHARS for text in texts.values())
+            or any(len(text) > MAX_TEXT_CHARS for text in texts.values())
         ):
             return None
         return EncodedTags(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._model import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +47,6 @@ _META, _METRICS = _map_headers(b"\xa4meta"), _map_headers(b"\xa7metrics")
 _TRUE, _FALSE = b"\xa4true", b"\xa5false"
 _SMALL_NUMBERS = {number: Struct(">Bd").pack(0xCB, number) for number in range(1_024)}
 """Counts, sizes, status codes: most integers are small."""
-_MAX_TEXT_CHARS = 25_000
-"""Longer texts must be cut, which the general path does."""
 _MAX_NAMES = 2_000
 _MAX_NAME_CHARS = 1_000
 """Longer names, keys and resources (long queries) are encoded each time instead of being kept."""
@@ -128,6 +127,7 @@ class SpanWriter:
         span: Any  # Any: the class is compared first, which type checkers do not follow
         for spans, mould, extra in groups:
             mould_scope, service, template, keys = mould
+            is_careful = needs_care or service is not None
             known = keys.encoded
             head = template.head + trace_field
             first_texts, text_count = template.texts + trace_tag, template.text_count
@@ -141,7 +141,7 @@ class SpanWriter:
                     continue
                 span_id, parent_id, start_ns, end_ns, resource, name, scope, values, parent_values = span
                 # Identity: a service taken over from the parent is the same object.
-                if scope is not mould_scope or (needs_care and parent_values.get(_SERVICE_NAME) is not service):
+                if scope is not mould_scope or (is_careful and parent_values.get(_SERVICE_NAME) is not service):
                     rest.append(span)
                     continue
                 span_type = None
@@ -175,7 +175,7 @@ class SpanWriter:
                         else:
                             break
                     else:
-                        if needs_care:
+                        if is_careful:
                             _look_closely(span, service)
                             if service is not None and _SERVICE_SOURCE not in values:
                                 texts += self._by_hand
@@ -252,7 +252,7 @@ class SpanWriter:
         Raises:
             OverflowError: It is so long that it must be cut.
         """
-        if len(resource) > _MAX_TEXT_CHARS:
+        if len(resource) > MAX_TEXT_CHARS:
             raise OverflowError
         field = _RESOURCE + self._pack(resource)
         if len(resource) <= _MAX_NAME_CHARS:
@@ -264,7 +264,7 @@ class SpanWriter:
     def complete(self, template: Template) -> bool:
         """Prepare the constant bytes of a template; `False` if the service or a tag of all spans is odd text."""
         pack = self._pack
-        if max(map(len, (template.service, *template.meta.values()))) > _MAX_TEXT_CHARS:
+        if max(map(len, (template.service, *template.meta.values()))) > MAX_TEXT_CHARS:
             return False
         try:
             field = b"\xa7service" + pack(template.service)
@@ -291,6 +291,6 @@ def _look_closely(compact: CompactSpan, service: object) -> None:
         end_ns > _MAX_NS
         or _DATADOG_SERVICE in parent_values
         or (service is not None and values.get(_SERVICE_NAME) is not service)
-        or any(type(value) is str and len(value) > _MAX_TEXT_CHARS for value in values.values())
+        or any(type(value) is str and len(value) > MAX_TEXT_CHARS for value in values.values())
     ):
         raise OverflowError

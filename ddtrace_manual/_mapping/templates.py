@@ -57,7 +57,7 @@ class Template:
         self.metrics = metrics
         self.operation_name = operation_name
         self.span_type = span_type
-        # The same as bytes, for `direct.OrdinarySpans`, which fills them in when first needed.
+        # The same as bytes, for `SpanWriter`, which fills them in when first needed.
         self.head = b""
         self.head_with_type = b""
         self.texts = b""
@@ -127,7 +127,7 @@ class PlainKeys:
     Attributes:
         plain: Known keys that simply become tags.
         wide: The same and `fields`.
-        encoded: Plain keys in msgpack form, for `direct.OrdinarySpans`, which bounds and fills it; `None` for fields.
+        encoded: Plain keys in msgpack form, for `SpanWriter`, which bounds and fills it; `None` for fields.
     """
 
     __slots__ = ("_ruled", "encoded", "fields", "plain", "wide")

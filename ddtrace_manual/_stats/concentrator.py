@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group"]
 
 BUCKET_NS: Final = 10_000_000_000
+_SHAPES_MAX: Final = 4_000
 _BUCKETS_MAX: Final = 64  # normally three or four; more only when spans end in the future
 
 
@@ -187,7 +188,8 @@ class Concentrator:
                 group = bucket.by_shape.get(shape)
                 if group is None:
                     group = self._group_of(bucket, shape.key)
-                    if shape.key in bucket.groups:  # under a blocked value every span is counted as such
+                    # Under a blocked value every span is counted as such.
+                    if shape.recurs and shape.key in bucket.groups and len(bucket.by_shape) < _SHAPES_MAX:
                         bucket.by_shape[shape] = group
                 group.hits += 1
                 group.duration_ns += duration

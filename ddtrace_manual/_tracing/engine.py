@@ -28,6 +28,7 @@ from .processors import tell
 from .readable import context_of
 from .segment import Segment
 from .span import Span
+from .values import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -283,6 +284,7 @@ class Engine:
             span.segment.local_root = span
         if BAGGAGE_KEY in context and self.hooks.baggage_tags is not None:
             span.values = {**self.hooks.baggage_tags(context), **span.values}
+            span.segment.charge(size_of(span.values))
         return span
 
     def _remote_parent(self, context: Context, parent: object) -> RemoteContext | None:

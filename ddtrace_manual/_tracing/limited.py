@@ -40,5 +40,5 @@ class LimitedSpan(Span):
         values.pop(key, None)
         if self._is_full():
             self._drop_oldest()
+        self.segment.charge(size_of(cleaned))
         values[key] = cleaned
-        self.segment.extra_bytes += size_of(cleaned)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._model import RemoteContext, SegmentRecord
+from ddtrace_manual._model import MAX_TEXT_CHARS, RemoteContext, SegmentRecord
 
 if TYPE_CHECKING:
     from ddtrace_manual._compact import CompactSpan
@@ -60,6 +60,15 @@ class Segment(SegmentRecord):
         self.ot = remote.ot
         self.propagation_error = remote.propagation_error
         self.parent_tag = remote.parent_tag
+
+    def charge(self, size_bytes: int) -> None:
+        """Add to `extra_bytes` what attributes take; call it before a span shows them.
+
+        An update may be lost to another thread: it is an estimate. That a text is long is noted whatever happens.
+        """
+        if size_bytes > MAX_TEXT_CHARS:
+            self.needs_care = True
+        self.extra_bytes += size_bytes
 
     def decide(self) -> None:
         """Make the sampling decision now, unless it was made."""

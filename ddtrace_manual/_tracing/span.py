@@ -114,7 +114,7 @@ class Span(OtelView):
             return
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
-        segment.extra_bytes += size_of(kept)
+        segment.charge(size_of(kept))
         time_ns = timestamp if timestamp is None or timestamp.__class__ is int else nanoseconds(timestamp)
         if time_ns is None:
             time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns
@@ -136,7 +136,7 @@ class Span(OtelView):
 
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
-        self.segment.extra_bytes += size_of(link.attributes)
+        self.segment.charge(size_of(link.attributes))
         self.dropped_link_records += self._append("link_records", link, self.max_links)
 
     def update_name(self, name: str) -> None:
@@ -373,7 +373,9 @@ class Span(OtelView):
 
     def _set_odd_key(self, key: object, value: object) -> None:
         if isinstance(key, str) and key:
-            self._set_value(str.__str__(key), value)
+            text = str.__str__(key)
+            if text not in NOTED_KEYS or not self._note(text, value):
+                self._set_value(text, value)
             return
         self.dropped_values += 1
         _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", type(key).__name__)
@@ -385,8 +387,8 @@ class Span(OtelView):
         cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
         if key not in values and len(values) >= 128:  # noqa: PLR2004 - max_values; others use LimitedSpan
             self._drop_oldest()
+        self.segment.charge(size_of(cleaned))
         values[key] = cleaned
-        self.segment.extra_bytes += size_of(cleaned)
 
     def _drop_oldest(self) -> None:
         try:

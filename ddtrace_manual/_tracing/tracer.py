@@ -183,8 +183,8 @@ def apply_options(
     """Put the optional arguments of `start_span` on a span that was just started."""
     if attributes:
         kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
+        span.segment.charge(size_of(kept))
         span.values.update(kept)
-        span.segment.extra_bytes += size_of(kept)
         if not NOTED_KEYS.isdisjoint(span.values):
             for key in NOTED_KEYS & span.values.keys():
                 span.set_attribute(key, span.values.pop(key))

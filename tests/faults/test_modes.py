@@ -71,7 +71,10 @@ def test_trace_filters_may_change_and_drop(program, agent):
     ended = program("""
 def without_noise(spans):
     return [span for span in spans if span.get_tag("seq") != "noise"]
-configure(trace_filters=[without_noise])
+def of_another_service(spans):
+    for span in spans: span.values["service.name"] = "other"
+    return spans
+configure(trace_filters=[without_noise, of_another_service])
 trace("a"); trace("noise"); trace("b")
 assert dd.flush()
 print(dict(dd.counters().dropped_spans))

@@ -135,6 +135,23 @@ def test_413_to_another_format_halves_the_payload(rig, outbox, add):
     assert rig.queue.used_bytes == 0
 
 
+@pytest.mark.parametrize("outcomes", [["too_large"], ["failed"] * 3 + ["delivered"] * 3 + ["failed"]])
+def test_a_payload_that_cannot_be_divided_does_not_stop_the_others(rig, outbox, add, outcomes):
+    """A damaged v0.5 payload that must become smaller is lost once; what comes later is sent."""
+    outbox.use_format("v0.5", native_events=False)
+    add(1, 2)
+    outbox.seal()
+    outbox._parcels[0].bodies[0] = b"\xc1" * 100
+    rig.client.script.extend(outcomes)
+    for span_id in range(3, 12):
+        outbox.send()
+        add(span_id)
+    assert outbox.send()
+    assert rig.counters.dropped_spans == {"serialization_error": 2}
+    assert rig.counters.queued_spans == 1000 - 2 - rig.counters.sent_spans
+    assert rig.queue.used_bytes == 0
+
+
 @pytest.mark.parametrize("version", ["v0.5", "v1.0"])
 def test_an_unknown_format_is_replaced_by_v04(rig, outbox, add, version):
     """On 404 the payload, and all others of its format, are encoded again as v0.4; nothing is lost."""

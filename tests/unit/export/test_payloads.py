@@ -119,7 +119,7 @@ def test_payloads_are_reopened(packer, released, datadog_span, span_ids):
     assert [span_ids(half.version, half.bodies[0]) for half in halves] == [[[1]], [[2], [3]]]
     assert [half.failures for half in halves] == [2, 2]
     assert sum(released) == 1500 - sum(half.size for half in halves)
-    assert packer.halve(halves[0]) == ()
+    assert packer.halve(halves[0]) is None
     released.clear()
     [chunks] = packer.as_v04(halves[1])
     assert (chunks.version, chunks.chunks, chunks.span_counts) == ("v0.4", 2, [1, 1])
@@ -138,7 +138,7 @@ def test_parcels_of_v04_are_halved(packer, released, datadog_span, span_ids):
     assert (first.chunks, first.spans, second.chunks, second.spans) == (1, 1, 2, 5)
     assert first.size + second.size == parcel.size
     assert span_ids("v0.4", packer.join([first, second])) == [[1], [2, 2], [3, 3, 3]]
-    assert packer.halve(first) == ()
+    assert packer.halve(first) is None
     assert not released
 
 
@@ -156,3 +156,31 @@ def test_an_encoder_that_fails_loses_its_payload(packer, released, datadog_span)
     assert packer.seal() == ()
     assert packer._counters.dropped_spans == {"serialization_error": 3}
     assert sum(released) == 1500 - parcel.size
+
+
+def test_a_payload_that_cannot_be_divided_is_lost_once(packer, released, datadog_span):
+    """Bytes that are no payload, or chunks that cannot be encoded again, are counted and give their budget back."""
+    packer.use_format("v0.5", native_events=False)
+    for damage in ("bytes", "encoder"):
+        packer._counters.dropped_spans.clear()
+        packer.add([datadog_span(1)], 500, counted=True)
+        packer.add([datadog_span(2)], 500, counted=True)
+        [parcel] = packer.seal()
+        released.clear()
+        if damage == "bytes":
+            parcel.bodies[0] = b"\xc1"
+        else:
+            packer._encoder.encode = lambda chunks: 1 / 0
+        assert packer.halve(parcel) == []
+        assert packer._counters.dropped_spans == {"serialization_error": 2}
+        assert sum(released) == parcel.size
+
+
+def test_chunks_that_lost_all_their_spans_are_not_sent_after_a_downgrade(packer, datadog_span, span_ids):
+    """An empty row of a v0.5 payload becomes no trace of v0.4."""
+    packer.use_format("v0.5", native_events=False)
+    packer.add([datadog_span(1)], 500, counted=True)
+    packer.add([datadog_span(2, start="x")], 500, counted=True)
+    [parcel] = packer.seal()
+    [chunks] = packer.as_v04(parcel)
+    assert span_ids("v0.4", packer.join([chunks])) == [[1]]

@@ -5,14 +5,18 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
+from ddtrace_manual._context import SPAN_KEY
 from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._encoding import V04Encoder, decode_v04, new_packer
 from ddtrace_manual._mapping import Mapper, MappingSettings, direct, first, span_writer
 from ddtrace_manual._model import EventRecord, SegmentRecord, SpanRecord
+from ddtrace_manual._remote import BAGGAGE_KEY
 from ddtrace_manual._stats import AggregationRules, Concentrator
+from ddtrace_manual._tracing import EngineHooks, TracerProvider
 
 SCOPES = (None, InstrumentationScope("lib", "1"), InstrumentationScope("rich", attributes={"a": 1}))
 SETTINGS = [
@@ -372,6 +376,126 @@ def test_a_root_that_is_in_another_chunk_is_not_written(root, as_record):
         assert found == decode(mapper.map_chunk(segment, spans, partial=False))
 
 
+class Text(str):
+    """A key as an enumeration of texts has them."""
+
+    __slots__ = ()
+
+
+def give_late_service(parent, child):
+    child.end()
+    parent.set_tag("service.name", "late")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda parent, _: parent.set_tag("service.name", "own"),
+        lambda parent, _: parent.set_tag(Text("service.name"), "own"),
+        lambda parent, _: parent.set_attributes({Text("service.name"): "own"}),
+        lambda parent, _: parent.set_tag("datadog.service", "own"),
+        lambda parent, _: setattr(parent, "service", "own"),
+        give_late_service,
+        lambda _, child: child.set_tag("service.name", "own"),
+        lambda _, child: child.set_tag("text", "x" * 30_000),
+        lambda parent, _: parent.set_tag("list", ["x" * 30_000]),
+        lambda _, child: child.end(2**63),
+        lambda _, child: child.end(1),
+        lambda _, child: child.set_tag("plain", 1),
+    ],
+)
+@pytest.mark.parametrize("limits", [None, SpanLimits(max_attributes=100)], ids=["usual", "own limits"])
+def test_what_the_engine_notes_is_all_that_needs_care(act, limits):
+    """Whatever an application sets on a span, its trace is written as the general path says."""
+    handed_over = []
+    hooks = EngineHooks(export=lambda *given, partial: handed_over.append((*given, partial)), takes_compact=True)
+    provider = TracerProvider(shutdown_on_exit=False, hooks=hooks, span_limits=limits)
+    engine = provider.engine
+    for _ in range(2):
+        root = engine.start("root", {}, None, "root")
+        parent = engine.start("parent", {SPAN_KEY: root}, None, "parent")
+        early = engine.start("early", {SPAN_KEY: parent}, None, "early")
+        act(parent, early)
+        late = engine.start("late", {SPAN_KEY: parent}, None, "late")
+        for span in (late, early, parent, root):
+            span.end()
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    for segment, spans, partial in handed_over:
+        segment.decide()
+        segment.local_root = next(span for span in spans if isinstance(span, SpanRecord) and span.is_local_root)
+        telling_keys = AggregationRules().telling_keys
+        wanted = decode(mapper.map_chunk(segment, spans, partial=partial))
+        chunk = mapper.map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
+        by_id = {span["span_id"]: span for span in decode(chunk)}
+        assert [by_id[span["span_id"]] for span in wanted] == wanted
+
+
+def test_baggage_tags_may_be_long():
+    """A local root whose tags come from baggage is cut like any other."""
+    tags = {"baggage.user.id": "x" * 30_000}
+    provider = TracerProvider(shutdown_on_exit=False, hooks=EngineHooks(baggage_tags=lambda _context: tags))
+    root = provider.engine.start("root", {BAGGAGE_KEY: {"user.id": "…"}}, None, "root")
+    assert root.segment.needs_care
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    root.end()
+    for _ in range(2):
+        [found] = decode(mapper.map_directly(root.segment, [root], partial=False))
+        assert len(found["meta"]["baggage.user.id"]) < 25_000
+
+
+@pytest.mark.parametrize("field", ["parent_tag", "propagation_error"])
+def test_tags_of_the_trace_may_be_long(root, field):
+    """What came with the headers is cut too."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    setattr(segment, field, "x" * 30_000)
+    assert decode(mapper.map_directly(segment, [root], partial=False)) == decode(
+        mapper.map_chunk(segment, [root], partial=False)
+    )
+
+
+def test_a_service_that_changes_while_the_first_span_is_written(root):
+    """The span that carries the tags of its trace stays the first, and carries them."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    spans = [*map(compact, [ordinary_child(root, 2), ordinary_child(root, 3)])]
+    mapper.map_directly(segment, spans, partial=True)
+
+    class Changing(dict):
+        asked = 0
+
+        def get(self, key, default=None):
+            self.asked += key == "service.name"
+            return "other" if key == "service.name" and self.asked == 2 else default
+
+    spans[0] = (*spans[0][:8], Changing())
+    found = decode(mapper.map_directly(segment, spans, partial=True))
+    assert [span["span_id"] for span in found] == [2, 3]
+    assert "_sampling_priority_v1" in found[0]["metrics"]
+
+
+def test_a_decision_by_hand_in_the_middle_is_not_kept_for_other_traces(root, monkeypatch):
+    """Tags that are kept for later traces are of one piece, whatever another thread decides meanwhile."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    segment.priority, segment.tags = 1, {"_dd.p.dm": "-1"}
+    make = mapper._first_tags._make
+
+    def interrupted(*args):
+        segment.priority, segment.tags = -1, {"_dd.p.dm": "-4"}
+        return make(*args)
+
+    monkeypatch.setattr(mapper._first_tags, "_make", interrupted)
+    mapper.map_directly(segment, [root], partial=False)
+    monkeypatch.undo()
+    segment.priority, segment.tags = 1, {"_dd.p.dm": "-1"}
+    [found] = decode(mapper.map_directly(segment, [root], partial=False))
+    assert (found["metrics"]["_sampling_priority_v1"], found["meta"]["_dd.p.dm"]) == (1, "-1")
+
+
 def test_long_names_do_not_fill_the_memory(root):
     """Of long resources, operation names and keys no encoded form is kept."""
     mapper = Mapper(SETTINGS[0], pack=new_packer())
@@ -381,9 +505,13 @@ def test_long_names_do_not_fill_the_memory(root):
     spans[1].values["resource.name"] = "r" * 2_000
     spans[2].operation_name = "o" * 2_000
     spans[3].values["k" * 2_000] = "v"
-    found = decode(mapper.map_directly(segment, spans, partial=False))
+    spans[0].values = {"resource.name": "r" * 2_000}
+    chunk = mapper.map_directly(segment, spans, partial=False, telling_keys=frozenset())
+    assert [shape.recurs for shape, _, _ in chunk.counted] == [False]
+    found = decode(chunk)
     assert sorted(found, key=lambda span: span["span_id"]) == decode(mapper.map_chunk(segment, spans, partial=False))
     ordinary = mapper._ordinary
+    assert not ordinary._shapes
     kept = (*ordinary._writer._names, *ordinary._writer._resources, *ordinary._facade_keys.encoded)
     assert max(map(len, kept)) < 2_000
 

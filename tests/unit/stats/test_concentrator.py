@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddtrace_manual._encoded import StatsShape
 from ddtrace_manual._encoding.sketch import LatencySketch
+from ddtrace_manual._stats import concentrator as concentrator_module
 from ddtrace_manual._stats.aggregation import AggregationKey, AggregationRules
 from ddtrace_manual._stats.concentrator import BUCKET_NS, CardinalityLimits, Concentrator
 
@@ -259,3 +261,43 @@ def test_default_sketch_is_ours():
     """Durations go into the project's own sketch unless another is handed in."""
     concentrator = Concentrator()
     assert concentrator._new_sketch is LatencySketch
+
+
+def test_spans_of_a_shape_count_as_the_spans_themselves(clock, make_span):
+    """Over buckets, changed rules and a full bucket, shapes are counted where their spans would be."""
+    first, second = AggregationRules(), AggregationRules(additional_tags=["team"], span_kinds=["server"])
+    concentrators = [Concentrator(first, CardinalityLimits(resources=2), clock) for _ in range(2)]
+    shapes = [
+        StatsShape(make_span(resource=f"r{number}", meta={"team": "a", "span.kind": "server"}), recurs=number != 1)
+        for number in range(4)
+    ]
+    counted = []
+    for rules in (first, second, first):
+        for concentrator in concentrators:
+            concentrator.rules = rules
+        for number in range(60):
+            shape, end = shapes[number % 4], _BASE + number * BUCKET_NS // 20
+            duration = 1_000 + number
+            concentrators[0].add_counted([(shape, end, duration)])
+            concentrators[1].add_chunk([{**shape.span, "start": end - duration, "duration": duration}])
+    for concentrator in concentrators:
+        buckets = concentrator.flush(force=True)
+        counted.append(
+            [
+                (bucket.start_ns, key, group.hits, group.top_level_hits, group.duration_ns, group.ok.to_bytes())
+                for bucket in buckets
+                for key, group in bucket.groups.items()
+            ]
+        )
+    assert counted[0] == counted[1]
+    assert concentrators[0].take_collapsed() == concentrators[1].take_collapsed() != {}
+
+
+def test_a_bucket_remembers_so_many_shapes(clock, make_span, monkeypatch):
+    """Shapes beyond the bound are counted all the same."""
+    monkeypatch.setattr(concentrator_module, "_SHAPES_MAX", 3)
+    concentrator = Concentrator(clock=clock)
+    concentrator.add_counted((StatsShape(make_span(), recurs=True), _BASE, 1) for _ in range(10))
+    (bucket,) = concentrator.flush(force=True)
+    assert _totals([bucket]) == (10, 10)
+    assert len(bucket.by_shape) == 3
