@@ -129,7 +129,7 @@ class SpanWriter:
             mould_scope, service, template, keys = mould
             is_careful = needs_care or service is not None
             known = keys.encoded
-            head = template.head + trace_field
+            head, typed_head = template.head + trace_field, b""
             first_texts, text_count = template.texts + trace_tag, template.text_count
             first_numbers, number_count = template.numbers, template.number_count
             if extra is not None:
@@ -179,11 +179,14 @@ class SpanWriter:
                             _look_closely(span, service)
                             if service is not None and _SERVICE_SOURCE not in values:
                                 texts += self._by_hand
+                        begin = head
                         if name is None:
                             name = template.operation_name
-                            span_type = span_type or template.span_type
-                        begin = head
-                        if span_type:
+                            if not span_type and (span_type := template.span_type):
+                                if not typed_head:
+                                    typed_head = template.head_with_type + pack(span_type) + trace_field
+                                begin = typed_head
+                        if span_type and begin is head:
                             begin = template.head_with_type + pack(span_type) + trace_field
                         duration = end_ns - start_ns
                         if parent_id:

@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanKind
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual._context import SPAN_KEY, activate, get_current, restore
+from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, activate, get_current, restore, set_current
 from ddtrace_manual._errors import safe_str
 
 from .span import NOTED_KEYS, describe_failure
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .span import Span
 
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
+
+_INTERNAL = SpanKind.INTERNAL
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: decorators accept every callable
 
@@ -85,8 +87,8 @@ class Tracer(SDKTracer):
             self._instrumentation_scope,
             trace_id=trace_id,
         )
-        if kind is not SpanKind.INTERNAL and kind.__class__ is SpanKind:
-            span.set_kind(kind)  # type: ignore[unreachable] # mypy takes `is` on a class for a narrowing
+        if kind is not _INTERNAL and kind.__class__ is SpanKind:
+            span.set_kind(kind)
         if attributes or links or start_time is not None:
             apply_options(span, attributes, links, start_time)
         if not record_exception:
@@ -110,10 +112,21 @@ class Tracer(SDKTracer):
         end_on_exit: bool = True,  # noqa: FBT001, FBT002
     ) -> CurrentSpanScope:
         """Return a context manager, usable as a decorator, that starts a span and makes it current."""
+        is_plain = (
+            context is None
+            and attributes is None
+            and kind is _INTERNAL
+            and not links
+            and start_time is None
+            and record_exception is True
+            and set_status_on_exception is True
+            and name.__class__ is str
+        )
         return CurrentSpanScope(
             self,
             (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception),
             end_on_exit,
+            is_plain,
         )
 
 
@@ -123,17 +136,31 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     A small class instead of a generator-based context manager (bench: ten-span, OpenTelemetry API).
     """
 
-    __slots__ = ("_arguments", "_context", "_end_on_exit", "_previous", "_span", "_tracer")
+    __slots__ = ("_arguments", "_context", "_end_on_exit", "_is_plain", "_previous", "_span", "_tracer")
+    _span: OtelSpan
 
-    def __init__(self, tracer: Tracer, arguments: tuple[Any, ...], end_on_exit: bool) -> None:  # noqa: FBT001
+    def __init__(
+        self,
+        tracer: Tracer,
+        arguments: tuple[Any, ...],
+        end_on_exit: bool,  # noqa: FBT001
+        is_plain: bool,  # noqa: FBT001
+    ) -> None:
         self._tracer = tracer
         self._arguments = arguments  # Any: the positional arguments of start_span
         self._end_on_exit = end_on_exit
+        self._is_plain = is_plain  # they are a name, and defaults
 
     def __enter__(self) -> OtelSpan:
-        span = self._tracer.start_span(*self._arguments)
-        self._span = span
         self._previous = previous = get_current()
+        tracer = self._tracer
+        engine = tracer.provider.engine
+        if self._is_plain and engine is not None and not engine.is_watched and tracer._tracer_config.is_enabled:
+            # As Tracer.start_span (bench: ten-span, OpenTelemetry API).
+            span: OtelSpan = engine.start(self._arguments[0], previous, tracer._instrumentation_scope)
+        else:
+            span = tracer.start_span(*self._arguments)
+        self._span = span
         self._context = activate(span, previous)
         return span
 
@@ -143,9 +170,14 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        restore(self._context, self._previous)
+        context, previous = self._context, self._previous
+        # restore() written out for the usual case (bench: ten-span, OpenTelemetry API).
+        if get_current() is context and CLOSED_KEY not in previous:
+            set_current(previous)
+        else:
+            restore(context, previous)
         span = self._span
-        if isinstance(exc, Exception) and span.is_recording():
+        if exc is not None and isinstance(exc, Exception) and span.is_recording():
             record, set_status = self._arguments[6:8]
             if record:
                 span.record_exception(exc)
@@ -156,19 +188,19 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
 
     def __call__(self, func: _F) -> _F:
         """Decorate a function or coroutine function: each call runs in a span of its own."""
-        tracer, arguments, end_on_exit = self._tracer, self._arguments, self._end_on_exit
+        given = self._tracer, self._arguments, self._end_on_exit, self._is_plain
         if inspect.iscoroutinefunction(func):
 
             @functools.wraps(func)
             async def run_async(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-                with CurrentSpanScope(tracer, arguments, end_on_exit):
+                with CurrentSpanScope(*given):
                     return await func(*args, **kwargs)
 
             return cast("_F", run_async)
 
         @functools.wraps(func)
         def run(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-            with CurrentSpanScope(tracer, arguments, end_on_exit):
+            with CurrentSpanScope(*given):
                 return func(*args, **kwargs)
 
         return cast("_F", run)
