@@ -307,6 +307,7 @@ def restored():
 def test_the_entry_point_follows_the_installed_settings(restored):
     """A propagator made without arguments uses what was installed last, also afterwards."""
     entry_point = DatadogPropagator()
+    install_propagator(Propagator(PropagationSettings()))
     assert len(entry_point.fields) == 8
     install_propagator(Propagator(PropagationSettings(extract_styles=("b3",), inject_styles=("b3",))))
     assert entry_point.fields == {"b3"}
