@@ -412,8 +412,7 @@ class ExportWorker:
             if chunk is None:
                 return
             _, _, _, size_bytes = chunk
-            to_send = pipeline.process(chunk)
-            if to_send:
+            if to_send := pipeline.process(chunk):
                 outbox.add(to_send, size_bytes, counted=counted)
             else:
                 queue.release(size_bytes)
