@@ -43,13 +43,13 @@ CountedSpan: TypeAlias = tuple[StatsShape, int, int]
 class EncodedChunk(NamedTuple):
     """The spans of a chunk. The first one is that which carries the tags of the trace."""
 
-    body: bytes
-    """Ordinary spans in the v0.4 format, one after the other."""
+    pieces: list[bytes]
+    """Ordinary spans in the v0.4 format, one after the other; the first piece is empty: room for the array header."""
     encoded_spans: int
     """How many these are."""
     others: Sequence[DDSpan]
     """The other spans."""
     is_first_encoded: bool
-    """The first span of the chunk is the first in `body`; otherwise it is the first of `others`."""
+    """The first span of the chunk is the first in `pieces`; otherwise it is the first of `others`."""
     counted: list[CountedSpan]
-    """Those in `body` that statistics may count; empty while there are none."""
+    """Those in `pieces` that statistics may count; empty while there are none."""

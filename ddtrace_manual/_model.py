@@ -170,8 +170,9 @@ class SegmentRecord(PropagationState):
     The engine sets it wherever such a thing enters: `Segment.inherit`; `Span._note` for the keys of services, also as
     attributes of `start_span`; `Span.end` and the option `start_time`; `Segment.charge` for long texts. Trace filters,
     which may change anything, make `Pipeline` set it."""
-    holds_parents: bool = True
-    """Finished spans may refer to their local parents, which the exporter then makes them forget."""
+    holds_records: bool = True
+    """Finished spans besides the local root may be records instead of tuples (`_compact.py`), and then refer to their
+    local parents, which the exporter makes them forget."""
 
 
 class SpanRecord:

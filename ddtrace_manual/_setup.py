@@ -276,7 +276,7 @@ def _build(config: Config) -> TracerProvider:
 
 def _decide(segment: SegmentRecord) -> None:
     """Make a decision final, for the pipeline; the segment knows the engine that holds the lock."""
-    segment.decide()  # type: ignore[attr-defined] # segments of the pipeline are the engine's
+    segment.engine.decide(segment)  # type: ignore[attr-defined] # segments of the pipeline are the engine's
 
 
 def _hand_over(former: Parts, parts: Parts) -> None:

@@ -77,16 +77,14 @@ class V04Encoder:
         packed is skipped and counted; when none is left, the chunk is an empty array.
         """
         if isinstance(chunk, EncodedChunk):
-            body, count, others, is_first_encoded, _ = chunk
-            if not others:
-                return array_header(count) + body
+            pieces, count, others, is_first_encoded, _ = chunk
         else:
-            body, count, others, is_first_encoded = b"", 0, chunk, True
+            pieces, count, others, is_first_encoded = [], 0, chunk, True
         skipped_before = self.skipped_spans
         parts = self._pack_all(others if self.native_events else self._without_native_events(others))
         count += len(others) - (self.skipped_spans - skipped_before)
-        parts.insert(0 if is_first_encoded else 1, body)
-        return array_header(count) + b"".join(parts)
+        begin = 0 if is_first_encoded else 1
+        return b"".join((array_header(count), *parts[:begin], *pieces, *parts[begin:]))
 
     def join(self, chunks: Sequence[bytes]) -> bytes:
         """Return the payload made of encoded chunks."""

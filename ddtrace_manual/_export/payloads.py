@@ -123,10 +123,11 @@ class ChunkPacker:
             self._counted = counted
         self._charged_bytes += charged_bytes
         if self._encoder is None:
-            if isinstance(chunk, EncodedChunk) and not chunk.others:
-                # As in `_encode`, for what nearly all chunks are (bench: ten-span).
-                body, count, _, _, _ = chunk
-                body = _SHORT_HEADERS[count] + body if count < _SHORT_ARRAY else array_header(count) + body
+            if isinstance(chunk, EncodedChunk) and not chunk[2]:
+                # As in `_encode`, for what nearly all chunks are: no `others` (bench: ten-span).
+                pieces, count, _, _, _ = chunk
+                pieces[0] = _SHORT_HEADERS[count] if count < _SHORT_ARRAY else array_header(count)
+                body = b"".join(pieces)
                 self._bodies.append(body)
                 self._span_counts.append(count)
                 self._open_bytes += len(body)

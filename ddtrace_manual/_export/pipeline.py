@@ -25,6 +25,7 @@ from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select
 
 if TYPE_CHECKING:
     from ddtrace_manual._compact import FinishedSpan
+    from ddtrace_manual._encoded import CountedSpan
     from ddtrace_manual._model import DDSpan, SegmentRecord
 
     from .counters import Counters
@@ -61,7 +62,6 @@ class Pipeline:
 
     Attributes:
         concentrator: Counts spans while client-side statistics are on, else `None`.
-        filters: The Agent's trace filters; only while statistics are on.
         takes_bytes: Payloads are of the format whose ordinary spans the mapping can write by itself (v0.4).
         dropped_p0_traces: Traces dropped since the last payload, for its headers.
         dropped_p0_spans: Spans likewise.
@@ -71,35 +71,72 @@ class Pipeline:
         self._steps = steps
         self._counters = counters
         self.concentrator: Concentrator | None = None
-        self.filters: TraceFilters = NO_FILTERS
+        self._filters: TraceFilters | None = None
+        self._counted: list[CountedSpan] = []
         self.takes_bytes = False
         self.dropped_p0_traces = 0
         self.dropped_p0_spans = 0
 
-    def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:
-        """Return what of a chunk is to be sent, possibly nothing."""
-        counters = self._counters
+    @property
+    def filters(self) -> TraceFilters:
+        """The Agent's trace filters; only while statistics are on."""
+        return self._filters or NO_FILTERS
+
+    @filters.setter
+    def filters(self, filters: TraceFilters) -> None:
+        self._filters = filters or None
+
+    def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:  # noqa: C901 - calls less (bench: ten-span)
+        """Return what of a chunk is to be sent, possibly nothing. `settle` follows, after this chunk or several."""
+        segment, spans, partial, _ = chunk
+        counters, steps = self._counters, self._steps
         settled_before = counters.settled_spans
         try:
-            return self._process(chunk)
+            if not steps.trace_filters:
+                if not segment.decided:
+                    steps.decide(segment)
+                # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
+                map_directly = steps.map_directly
+                if self.takes_bytes and map_directly is not None and (segment.priority or 0) > 0 and not self._filters:
+                    concentrator = self.concentrator
+                    telling_keys = None if concentrator is None else concentrator.rules.telling_keys
+                    made = map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
+                    if isinstance(made, EncodedChunk):
+                        _, count, others, _, counted = made
+                        if counted:
+                            self._counted += counted
+                        if count == len(spans):
+                            return made
+                    else:
+                        count, others = 0, made
+                    self._check(count + len(others), len(spans))
+                    if others and concentrator is not None:
+                        concentrator.add_chunk(others)
+                    return made
+            return self._process(segment, spans, partial=partial)
         except Exception:  # noqa: BLE001 - one chunk must not stop the worker
             settled = counters.settled_spans - settled_before
-            count = len(chunk[1])
+            count = len(spans)
             counters.lose("serialization_error", spans=count - settled)
             _log.log(logging.ERROR, "process", "Lost a trace of %d spans", count, exc_info=True)
             return ()
         finally:
             # Break the references that would keep a long line of ended spans alive.
-            segment, spans, _, _ = chunk
-            if segment.holds_parents:
+            if segment.holds_records:
                 _forget_parents(spans)
             root = segment.local_root
             if root is not None and root.end_ns is not None and segment.decided:
                 segment.local_root = None
 
-    def _process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:  # noqa: C901 - a call less (bench: ten-span)
-        segment, spans, partial, _ = chunk
-        steps = self._steps
+    def settle(self) -> None:
+        """Let statistics count what was processed since the last time: all at once, which costs less."""
+        counted, self._counted = self._counted, []
+        if counted and self.concentrator is not None:
+            self.concentrator.add_counted(counted)
+
+    def _process(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> Sequence[DDSpan]:
+        """Run all steps."""
+        steps, concentrator = self._steps, self.concentrator
         if steps.trace_filters:
             segment.needs_care = True  # they may change whatever they like
             before = len(spans)
@@ -110,29 +147,6 @@ class Pipeline:
                 return ()
         if not segment.decided:
             steps.decide(segment)
-        concentrator = self.concentrator
-        # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
-        if (
-            self.takes_bytes
-            and (segment.priority or 0) > 0
-            and (self.filters is NO_FILTERS or not self.filters)
-            and steps.map_directly is not None
-        ):
-            telling_keys = None if concentrator is None else concentrator.rules.telling_keys
-            made = steps.map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
-            others: Sequence[DDSpan]
-            if isinstance(made, EncodedChunk):
-                _, count, others, _, counted = made
-                if counted and concentrator is not None:
-                    concentrator.add_counted(counted)
-                if count == len(spans):
-                    return made
-            else:
-                count, others = 0, made
-            self._check(count + len(others), len(spans))
-            if others and concentrator is not None:
-                concentrator.add_chunk(others)
-            return made
         mapped = steps.map_chunk(segment, spans, partial=partial)
         self._check(len(mapped), len(spans))
         if not mapped:
@@ -149,7 +163,7 @@ class Pipeline:
     def _count_and_select(
         self, segment: SegmentRecord, dd_spans: Sequence[DDSpan], concentrator: Concentrator
     ) -> Sequence[DDSpan]:
-        if self.filters and self.filters.rejects(dd_spans):
+        if self._filters is not None and self._filters.rejects(dd_spans):
             self._count_filtered(spans=len(dd_spans), chunks=1)
             return ()
         concentrator.add_chunk(dd_spans)

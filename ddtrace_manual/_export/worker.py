@@ -411,11 +411,11 @@ class ExportWorker:
             chunk = queue.next()
             if chunk is None:
                 return
-            _, _, _, size_bytes = chunk
             if to_send := pipeline.process(chunk):
-                outbox.add(to_send, size_bytes, counted=counted)
+                outbox.add(to_send, chunk[3], counted=counted)
             else:
-                queue.release(size_bytes)
+                queue.release(chunk[3])
+        pipeline.settle()
         outbox.seal()
 
     def _send(self) -> None:

@@ -124,25 +124,25 @@ class Mapper:
         first = root if root is not None and (root is spans[-1] or root in spans) else spans[0]
         is_root = first is root
         partial_spans = len(spans) if partial else 0
-        trace_id = segment.trace_id
         try:
             tags_of_first = None
             if not (is_root and self.settings.hostname):
                 tags_of_first = first_tags.encode(segment, is_root=is_root, partial_spans=partial_spans)
-            body, count, is_first_encoded, counted, odd = ordinary.encode(
-                spans, first, tags_of_first, trace_id, telling_keys, needs_care=needs_care
+            pieces, count, is_first_encoded, counted, odd = ordinary.encode(
+                segment, spans, first, tags_of_first, telling_keys, needs_care=needs_care
             )
         except Exception:  # noqa: BLE001 - what only saves time must not cost a trace
             self._log.error("direct", "a trace is mapped the long way: writing it directly failed", exc_info=True)
             return self.map_chunk(segment, spans, partial=partial)
         others: list[DDSpan] = []
         if odd:
+            trace_id = segment.trace_id
             others = self._map_spans(segment, odd, root, trace_id & MASK_64, format_trace_id(trace_id))
             if not is_first_encoded:
                 if not others:  # the first span cannot be mapped, and another one must carry the tags of the chunk
                     return self.map_chunk(segment, spans, partial=partial)
                 self.apply_chunk_tags(others[0], segment, partial_spans=partial_spans)
-        return _new(EncodedChunk, (body, count, others, is_first_encoded, counted))
+        return _new(EncodedChunk, (pieces, count, others, is_first_encoded, counted))
 
     def _has_trace_tags(self, keys: frozenset[str]) -> bool:
         """Tell whether a tag that belongs to the trace is among these keys; `OrdinarySpans` does not tell them."""

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from ddtrace_manual._compact import CompactSpan, FinishedSpan
+    from ddtrace_manual._model import SegmentRecord
 
     from .first import EncodedTags
     from .span import SpanMapper
-    from .span_writer import Group, OfTrace
+    from .span_writer import Group
 
 __all__ = ["OrdinarySpans"]
 
@@ -65,58 +66,62 @@ class OrdinarySpans:
         self._writer = SpanWriter(pack)
         self._facade_keys = mapper.facade_keys
         self._otel_keys = mapper.otel_keys
-        # Spans of the facade that name no service, by variant: nearly all are.
-        self._facade_moulds: list[Mould | None] = [None] * VARIANTS
+        # Of spans that name no service, by variant: the one used last, which nearly always fits.
+        self._last_moulds: list[Mould | None] = [None] * VARIANTS
         # Shapes recur; the cache starts again when full.
         self._shapes: dict[tuple[object, ...], StatsShape] = {}
 
     def encode(
         self,
+        segment: SegmentRecord,
         spans: Sequence[FinishedSpan],
         first: FinishedSpan,
         first_tags: EncodedTags | None,
-        trace_id: int,
         telling_keys: frozenset[str] | None,
         *,
         needs_care: bool,
-    ) -> tuple[bytes, int, bool, list[CountedSpan], list[FinishedSpan]]:
+    ) -> tuple[list[bytes], int, bool, list[CountedSpan], list[FinishedSpan]]:
         """Encode the ordinary spans of a chunk.
 
         Args:
+            segment: Their local trace.
             spans: Finished spans.
             first: The one that is to be the first of the chunk.
             first_tags: What it carries besides its own; `None`: it is not ordinary.
-            trace_id: 128-bit.
             telling_keys: Attributes that statistics look at; `None` when there are no statistics.
-            needs_care: As `SegmentRecord.needs_care`.
+            needs_care: Of the segment, which may change meanwhile.
 
         Returns:
-            The ordinary spans as v0.4 maps one after the other, how many, whether the first span is among them (and
-            then it is the first), what statistics may count of them, and the spans that are not ordinary, among them
-            the first span at the beginning.
+            The ordinary spans as v0.4 maps one after the other, in pieces behind an empty one; how many; whether the
+            first span is among them (and then it is the first); what statistics may count of them; and the spans that
+            are not ordinary, among them the first span at the beginning.
         """
-        writer = self._writer
-        of_trace = writer.of_trace(trace_id, needs_care)
-        out: list[bytes] = []
+        trace_id = segment.trace_id
+        out: list[bytes] = [b""]
         others: list[FinishedSpan] = []
-        rest: list[FinishedSpan] = []
-        records: list[SpanRecord] = []
+        rest: list[CompactSpan] = []
         counted: list[CountedSpan] = []
         groups: list[Group] = []
-        is_record = isinstance(first, SpanRecord)
+        records: Sequence[SpanRecord] = ()
+        left: Sequence[CompactSpan]
+        if first is spans[-1] and not segment.holds_records and first.__class__ is not tuple:
+            left = spans[:-1]  # type: ignore[assignment] # that is what the segment says
+        else:
+            left = [span for span in spans if not isinstance(span, SpanRecord) and span is not first]
+            records = [span for span in spans if isinstance(span, SpanRecord) and span is not first]
         of_first = self._group_of(first, first_tags, telling_keys) if first_tags is not None else None
         if of_first is None:
             others.append(first)
         else:
             groups.append(of_first)
-        left = spans if is_record else [span for span in spans if span is not first]
-        # The tuples of one scope and service at a time; nearly always these are all.
-        compact: Any = left[0] if left else None  # Any: a tuple or not, which is asked next
-        if compact.__class__ is tuple and (mould := self._mould_of(compact, needs_care)) is not None:
-            groups.append((left, mould, None))
-        else:
-            rest += [span for span in left if span is not first]
-        count = writer.write(groups, of_trace, out, others, rest, records)
+        if left:
+            # The spans of one scope and service at a time; nearly always these are all.
+            mould = self._mould_of(left[0], needs_care)
+            if mould is None:
+                rest = left  # type: ignore[assignment] # it is a list of its own
+            else:
+                groups.append((left, mould, None))
+        count = self._writer.write(groups, trace_id, needs_care, out, others, rest)
         is_first_encoded = False
         if of_first is not None:
             (compact,), mould, _ = of_first
@@ -126,19 +131,17 @@ class OrdinarySpans:
                 rest = [span for span in rest if span is not compact]
             else:
                 is_first_encoded = True
-                if is_record and telling_keys is not None and _may_count(first):  # type: ignore[arg-type] # is_record says so
+                if telling_keys is not None and isinstance(first, SpanRecord) and _may_count(first):
                     counted.append(self._counted(compact, mould))
-        has_more_records = len(records) > (1 if is_record else 0)  # the first span is among them
-        if rest or has_more_records:
-            records = [span for span in records if span is not first]
-            count += self._write_rest(rest, records, of_trace, out, others, counted, telling_keys)
-        return b"".join(out), count, is_first_encoded, counted, others
+        if rest or records:
+            count += self._write_rest(rest, records, (trace_id, needs_care), out, others, counted, telling_keys)
+        return out, count, is_first_encoded, counted, others
 
     def _write_rest(
         self,
-        rest: list[FinishedSpan],
-        records: list[SpanRecord],
-        of_trace: OfTrace,
+        rest: list[CompactSpan],
+        records: Sequence[SpanRecord],
+        of_trace: tuple[int, bool],
         out: list[bytes],
         others: list[FinishedSpan],
         counted: list[CountedSpan],
@@ -147,25 +150,23 @@ class OrdinarySpans:
         """Encode what is not of the mould of most: other scopes and services, and spans that are no tuples."""
         count = 0
         for _ in range(_MAX_MOULDS):
-            left, rest = rest, []
-            compact = next((span for span in left if not isinstance(span, SpanRecord)), None)
-            if compact is None:
-                records += left  # type: ignore[arg-type] # all of them are
+            if not rest:
                 break
-            mould = self._mould_of(compact, True)
+            left, rest = rest, []
+            mould = self._mould_of(left[0], True)
             if mould is None:
-                _divide(left, compact, others, rest, records)
+                rest = _set_aside(left, others)
             else:
-                count += self._writer.write([(left, mould, None)], of_trace, out, others, rest, records)
+                count += self._writer.write([(left, mould, None)], *of_trace, out, others, rest)
         others += rest  # of yet another scope or service
         for span in records:
             group = self._group_of(span, None, telling_keys)
-            if group is None or not self._writer.write([group], of_trace, out, [], [], []):
+            if group is None or not self._writer.write([group], *of_trace, out, [], []):
                 others.append(span)
                 continue
             count += 1
             if telling_keys is not None and _may_count(span):
-                counted.append(self._counted(group[0][0], group[1]))  # type: ignore[arg-type] # made by _group_of
+                counted.append(self._counted(group[0][0], group[1]))
         return count
 
     def _group_of(
@@ -198,8 +199,8 @@ class OrdinarySpans:
 
     def _mould_of(self, compact: CompactSpan, needs_care: bool) -> Mould | None:  # noqa: FBT001 - once per trace
         """Return the mould of a compact span, unless it is out of the ordinary."""
-        service = compact[8].get(_SERVICE_NAME) if needs_care else None
-        return self._mould(compact[6], compact[5], service, 0)
+        _, _, _, _, _, name, scope, _, parent_values = compact
+        return self._mould(scope, name, parent_values.get(_SERVICE_NAME) if needs_care else None, 0)
 
     def _mould(
         self, scope: InstrumentationScope | None, name: str | None, service: object, variant: int
@@ -212,8 +213,9 @@ class OrdinarySpans:
             service: The service that they and their parents name, as given.
             variant: See `templates.VARIANTS`.
         """
-        is_usual = scope is None and service is None and name is not None
-        if is_usual and (known := self._facade_moulds[variant]) is not None:
+        # Those of the facade, which have an operation name, have no scope; those of OpenTelemetry the other way round.
+        is_usual = service is None and (scope is None) is (name is not None)
+        if is_usual and (known := self._last_moulds[variant]) is not None and known.scope is scope:
             return known
         template = self._mapper.template_of(scope, service, variant)
         if template is None:
@@ -222,7 +224,7 @@ class OrdinarySpans:
             return None
         mould = Mould(scope, service, template, self._otel_keys if name is None else self._facade_keys)
         if is_usual:
-            self._facade_moulds[variant] = mould
+            self._last_moulds[variant] = mould
         return mould
 
     def _counted(self, compact: CompactSpan, mould: Mould) -> CountedSpan:
@@ -259,21 +261,15 @@ class OrdinarySpans:
         return shape, end_ns, end_ns - start_ns
 
 
-def _divide(
-    spans: Sequence[FinishedSpan],
-    compact: CompactSpan,
-    alike: list[FinishedSpan],
-    rest: list[FinishedSpan],
-    records: list[SpanRecord],
-) -> None:
-    """Part the compact spans of the scope and service of one from the rest."""
-    scope, service = compact[6], compact[8].get(_SERVICE_NAME)
+def _set_aside(spans: Sequence[CompactSpan], others: list[FinishedSpan]) -> list[CompactSpan]:
+    """Add the spans of the scope and service of the first to `others`; return the rest."""
+    _, _, _, _, _, _, scope, _, parent_values = spans[0]
+    service = parent_values.get(_SERVICE_NAME)
+    rest: list[CompactSpan] = []
     for span in spans:
-        if isinstance(span, SpanRecord):
-            records.append(span)
-        else:
-            is_alike = span[6] is scope and span[8].get(_SERVICE_NAME) is service
-            (alike if is_alike else rest).append(span)
+        is_alike = span[6] is scope and span[8].get(_SERVICE_NAME) is service
+        (others if is_alike else rest).append(span)
+    return rest
 
 
 def _may_count(span: SpanRecord) -> bool:

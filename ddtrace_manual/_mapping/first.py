@@ -73,16 +73,21 @@ class FirstSpanTags:
         """
         # Read once: the application may decide by hand meanwhile, and what is kept must be of one piece.
         trace_tags = segment.tags or {}
-        facts: _Facts = (segment.priority, partial_spans, segment.trace_id >> 64, None, None, None, None, None)
-        if is_root:
-            facts = (
-                *facts[:3],
+        high = segment.trace_id >> 64
+        facts: _Facts = (
+            (
+                segment.priority,
+                partial_spans,
+                high,
                 segment.rule_rate,
                 segment.agent_rate,
                 segment.limit_rate,
                 segment.parent_tag,
                 segment.propagation_error,
             )
+            if is_root
+            else (segment.priority, partial_spans, high, None, None, None, None, None)
+        )
         if facts == self._last_facts and trace_tags == self._last_tags:
             return self._last
         kept_tags = dict(trace_tags)

@@ -14,17 +14,16 @@ from ddtrace_manual._ids import MASK_64
 from ddtrace_manual._model import MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from ddtrace_manual._compact import CompactSpan, FinishedSpan
-    from ddtrace_manual._model import SpanRecord
 
     from .first import EncodedTags
     from .templates import PlainKeys, Template
 
-__all__ = ["Group", "Mould", "OfTrace", "SpanWriter"]
+__all__ = ["Beginnings", "Group", "Mould", "SpanWriter"]
 
 _TIMES = Struct(">Q11sQ7sQ10sQ").pack
 _TIMES_OF_ROOT = Struct(">Q7sQ10sQ").pack
@@ -34,16 +33,8 @@ _PARENT_ID, _START, _DURATION = b"\xa9parent_id\xcf", b"\xa5start\xcf", b"\xa8du
 _TRACE_ID = b"\xa8trace_id\xcf"
 _NAME, _RESOURCE, _TYPE = b"\xa4name", b"\xa8resource", b"\xa4type"
 _NINE_FIELDS, _TEN_FIELDS, _ELEVEN_FIELDS = b"\x89", b"\x8a", b"\x8b"
-_SHORT_MAP, _LONG_MAP = 16, 300
-
-
-def _map_headers(name: bytes) -> tuple[bytes, ...]:
-    """Return a field of the span and the header of the map in it, for 0, 1, 2 … entries."""
-    short = (name + bytes((0x80 | length,)) for length in range(_SHORT_MAP))
-    return (*short, *(name + b"\xde" + length.to_bytes(2, "big") for length in range(_SHORT_MAP, _LONG_MAP)))
-
-
-_META, _METRICS = _map_headers(b"\xa4meta"), _map_headers(b"\xa7metrics")
+_MAX_SHORT_MAP = 15
+_FEW_ENTRIES, _MANY_ENTRIES = 8, 300
 _TRUE, _FALSE = b"\xa4true", b"\xa5false"
 _SMALL_NUMBERS = {number: Struct(">Bd").pack(0xCB, number) for number in range(1_024)}
 """Counts, sizes, status codes: most integers are small."""
@@ -66,11 +57,11 @@ class Mould(NamedTuple):
     keys: PlainKeys
 
 
-Group: TypeAlias = "tuple[Sequence[FinishedSpan], Mould, EncodedTags | None]"
+Beginnings: TypeAlias = tuple[list[bytes], list[bytes]]
+"""How the maps of texts and of numbers of a span begin, by the number of pieces of what follows in them: name of the
+field, header, and the entries that are always there. Trace id and further texts follow, and count."""
+Group: TypeAlias = "tuple[Sequence[CompactSpan], Mould, EncodedTags | None]"
 """Spans, what they have in common, and further tags."""
-OfTrace: TypeAlias = tuple[bytes, bytes, bool]
-"""What all spans of a trace have in common: the fields from the trace id to the name of the next, the tag with the
-whole trace id, and `SegmentRecord.needs_care`."""
 
 
 class SpanWriter:
@@ -87,69 +78,66 @@ class SpanWriter:
         # Names and resources recur; the caches start again when full.
         self._names: dict[str, bytes] = {}
         self._resources: dict[str, bytes] = {}
-
-    def of_trace(self, trace_id: int, needs_care: bool) -> OfTrace:  # noqa: FBT001 - once per trace
-        """Return what all spans of a trace have in common, for `write`."""
-        low = (trace_id & MASK_64).to_bytes(8, "big")
-        return _TRACE_ID + low + _SPAN_ID, self._trace_tag + b"%032x" % trace_id, needs_care
+        # Fields of a name that is the resource too.
+        self._double_names: dict[str, bytes] = {}
 
     def write(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
         self,
-        groups: Sequence[Group],
-        of_trace: OfTrace,
+        groups: Iterable[Group],
+        trace_id: int,
+        needs_care: bool,  # noqa: FBT001 - once per trace
         out: list[bytes],
         others: list[FinishedSpan],
-        rest: list[FinishedSpan],
-        records: list[SpanRecord],
+        rest: list[CompactSpan],
         *,
         may_learn: bool = True,
     ) -> int:
-        """Encode the compact spans that fit the mould of their group.
+        """Encode the spans that fit the mould of their group.
 
         Args:
             groups: Spans with a mould and further tags. Besides those that fit there may be others.
-            of_trace: What all spans of the trace have in common.
+            trace_id: Of all of them; 128-bit.
+            needs_care: As `SegmentRecord.needs_care`.
             out: Takes the pieces of the encoded ones.
             others: Takes those that are not ordinary.
             rest: Takes those of another mould.
-            records: Takes what is not compact.
             may_learn: A span with unknown names is tried again.
 
         Returns:
             How many spans were encoded.
         """
-        trace_field, trace_tag, needs_care = of_trace
+        trace_field = _TRACE_ID + (trace_id & MASK_64).to_bytes(8, "big") + _SPAN_ID
+        trace_tag = self._trace_tag + b"%032x" % trace_id
         pack, small, names, resources = self._pack, _SMALL_NUMBERS, self._names, self._resources
+        double_names = self._double_names
         written = 0
-        texts: list[bytes] = []
-        numbers: list[bytes] = []
-        again: list[FinishedSpan] = []
-        span: Any  # Any: the class is compared first, which type checkers do not follow
+        again: list[CompactSpan] = []
         for spans, mould, extra in groups:
             mould_scope, service, template, keys = mould
             is_careful = needs_care or service is not None
             known = keys.encoded
             head, typed_head = template.head + trace_field, b""
-            first_texts, text_count = template.texts + trace_tag, template.text_count
-            first_numbers, number_count = template.numbers, template.number_count
+            beginning_of_texts, beginning_of_numbers = template.beginnings
+            extra_texts = trace_tag
             if extra is not None:
-                first_texts, text_count = first_texts + extra.texts, text_count + extra.text_count
-                first_numbers, number_count = first_numbers + extra.numbers, number_count + extra.number_count
+                if extra is not template.extra:
+                    template.extra, template.extra_beginnings = extra, _beginnings(template, extra, _FEW_ENTRIES)
+                beginning_of_texts, beginning_of_numbers = template.extra_beginnings
+                extra_texts += extra.texts
             for span in spans:
-                if span.__class__ is not tuple:
-                    records.append(span)
-                    continue
                 span_id, parent_id, start_ns, end_ns, resource, name, scope, values, parent_values = span
                 # Identity: a service taken over from the parent is the same object.
                 if scope is not mould_scope or (is_careful and parent_values.get(_SERVICE_NAME) is not service):
                     rest.append(span)
                     continue
                 span_type = None
+                texts: list[bytes] = []
+                numbers: list[bytes] = []
                 try:
                     # Whatever is odd is found before `out` is touched.
                     for key, value in values.items():
                         field = known[key]
-                        cls = value.__class__
+                        cls = type(value)
                         if field is None:
                             # A field of the span instead of a tag.
                             if cls is not str:
@@ -194,37 +182,31 @@ class SpanWriter:
                         else:
                             begin = (_TEN_FIELDS if span_type else _NINE_FIELDS) + begin[1:]
                             times = _TIMES_OF_ROOT(span_id, _START, start_ns, _DURATION, duration)
+                        if resource is name:
+                            named = double_names[name]
+                        else:
+                            named = names[name] + (resources.get(resource) or self._add_resource(resource))
                         # Counted by pieces: a thread may still be setting an attribute, and a wrong count would break
                         # the payload.
-                        number_field = _METRICS[number_count + len(numbers) // 2]
-                        out += (
-                            begin,
-                            times,
-                            names[name],
-                            resources.get(resource) or self._add_resource(resource),
-                            _META[text_count + len(texts) // 2],
-                            first_texts,
-                        )
+                        begin_numbers = beginning_of_numbers[len(numbers)]
+                        out += (begin, times, named, beginning_of_texts[len(texts)], extra_texts)
                         out += texts
-                        out.append(number_field)
-                        out.append(first_numbers)
+                        out.append(begin_numbers)
                         out += numbers
-                        texts.clear()
-                        numbers.clear()
                         written += 1
                         continue
                     others.append(span)
                 except KeyError:  # a tag or operation not met before
                     is_new = may_learn and self._learn(keys, values, span[5] or template.operation_name)
                     (again if is_new else others).append(span)
-                except (UnicodeEncodeError, struct_error, TypeError, OverflowError, IndexError, RuntimeError):
-                    # Odd text, times, ids or names, very many tags, or a thread that is setting an attribute still.
+                except IndexError:  # more tags than ever before
+                    (again if may_learn and _widen(template, extra, len(values) + 1) else others).append(span)
+                except (UnicodeEncodeError, struct_error, TypeError, OverflowError, RuntimeError):
+                    # Odd text, times, ids or names, or a thread that is setting an attribute still.
                     others.append(span)
-                texts.clear()
-                numbers.clear()
             if again:
                 tried: list[Group] = [(again, mould, extra)]
-                written += self.write(tried, of_trace, out, others, rest, records, may_learn=False)
+                written += self.write(tried, trace_id, needs_care, out, others, rest, may_learn=False)
                 again = []
         return written
 
@@ -235,6 +217,7 @@ class SpanWriter:
             keys.forget_encoded()
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
+            self._double_names.clear()
         try:
             if not keys.admit(values):
                 return False
@@ -244,7 +227,8 @@ class SpanWriter:
             for key in values:
                 if key not in keys.encoded:
                     keys.encoded[key] = pack(key)
-            self._names[name] = _NAME + pack(name)
+            self._names[name] = field = _NAME + pack(name)
+            self._double_names[name] = field + _RESOURCE + pack(name)
         except (UnicodeEncodeError, RuntimeError):  # the latter: a thread is setting an attribute still
             return False
         return True
@@ -275,11 +259,42 @@ class SpanWriter:
             template.numbers = b"".join(pack(key) + pack(value) for key, value in template.metrics.items())
         except UnicodeEncodeError:
             return False
+        template.beginnings = _beginnings(template, None, _FEW_ENTRIES)
         template.head_with_type = _ELEVEN_FIELDS + field + _TYPE
-        template.text_count = len(template.meta) + 1  # and the trace id
-        template.number_count = len(template.metrics)
         template.head = _TEN_FIELDS + field
         return True
+
+
+def _beginnings(template: Template, extra: EncodedTags | None, entries: int) -> Beginnings:
+    """Return how the two maps of a span begin when up to so many entries of its own follow in each."""
+    text_count, number_count, numbers = len(template.meta) + 1, len(template.metrics), template.numbers
+    if extra is not None:
+        text_count += extra.text_count
+        number_count += extra.number_count
+        numbers += extra.numbers
+    return (
+        _beginnings_of_map(b"\xa4meta", text_count, template.texts, entries),
+        _beginnings_of_map(b"\xa7metrics", number_count, numbers, entries),
+    )
+
+
+def _widen(template: Template, extra: EncodedTags | None, entries: int) -> bool:
+    """Make room for so many entries in the maps of spans; `False` if these are too many to be kept."""
+    if entries > _MANY_ENTRIES:
+        return False
+    beginnings = template.beginnings if extra is None else template.extra_beginnings
+    for known, wider in zip(beginnings, _beginnings(template, extra, entries), strict=True):
+        known[:] = wider  # in place: they are being used
+    return True
+
+
+def _beginnings_of_map(name: bytes, count: int, constants: bytes, entries: int) -> list[bytes]:
+    """Return name, header and constants of a map with room for 0, 1, 2 … entries, each twice: they have two pieces."""
+    made = []
+    for length in range(count, count + entries + 1):
+        header = bytes((0x80 | length,)) if length <= _MAX_SHORT_MAP else b"\xde" + length.to_bytes(2, "big")
+        made += [name + header + constants] * 2
+    return made
 
 
 def _look_closely(compact: CompactSpan, service: object) -> None:

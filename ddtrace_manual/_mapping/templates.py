@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from .first import EncodedTags
+    from .span_writer import Beginnings
+
 __all__ = ["FIELD_KEYS", "KINDS", "MAX_SERVICES", "VARIANTS", "PlainKeys", "ScopeEntry", "ServiceTemplates", "Template"]
 
 KINDS = tuple(sorted(SpanKind, key=lambda kind: kind.value))
@@ -36,18 +39,21 @@ class Template:
     """What spans of one variant have in common: dictionaries to copy, never to change."""
 
     __slots__ = (
+        "beginnings",
+        "extra",
+        "extra_beginnings",
         "head",
         "head_with_type",
         "meta",
         "metrics",
-        "number_count",
         "numbers",
         "operation_name",
         "service",
         "span_type",
-        "text_count",
         "texts",
     )
+    beginnings: Beginnings
+    extra_beginnings: Beginnings
 
     def __init__(
         self, service: str, meta: dict[str, str], metrics: dict[str, float], operation_name: str, span_type: str
@@ -61,9 +67,8 @@ class Template:
         self.head = b""
         self.head_with_type = b""
         self.texts = b""
-        self.text_count = 0
         self.numbers = b""
-        self.number_count = 0
+        self.extra: EncodedTags | None = None  # those that the last span had which had some
 
 
 class ServiceTemplates:

@@ -398,7 +398,7 @@ class Engine:
         if processor is not None:
             tell(processor, "_on_ending", span)
             tell(processor, "on_end", span._readable_span())
-        segment.holds_parents = True
+        segment.holds_records = True
         segment.finished.append(span)
         self.flush_segment(segment)
 

@@ -34,7 +34,7 @@ __all__ = ["Segment"]
 class Segment(SegmentRecord):
     """A segment of the engine."""
 
-    holds_parents = False
+    holds_records = False
     is_handing_over = False
     """Finished spans are being taken out right now; guarded by the engine's lock."""
 

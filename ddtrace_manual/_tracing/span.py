@@ -360,8 +360,8 @@ class Span(OtelView):
             )
             self.local_parent = None  # whoever keeps this span shall not keep all before it
         else:
-            if self.local_parent is not None:
-                segment.holds_parents = True
+            if segment.local_root is not self:
+                segment.holds_records = True
             finished.append(self)
         if not segment.open or len(finished) >= engine.partial_flush_min_spans:
             engine.flush_segment(segment)

@@ -14,9 +14,10 @@ from ._rates import is_number
 if TYPE_CHECKING:
     from ddtrace_manual._model import SpanRecord
 
-__all__ = ["manual_request"]
+__all__ = ["ASKING_TAGS", "manual_request"]
 
-_TAGS = frozenset((MANUAL_KEEP, MANUAL_DROP, OPENTRACING_PRIORITY))
+ASKING_TAGS = frozenset((MANUAL_KEEP, MANUAL_DROP, OPENTRACING_PRIORITY))
+"""Values of a span that may ask for something; hardly any span has one."""
 
 
 def manual_request(span: SpanRecord) -> bool | None:
@@ -29,8 +30,7 @@ def manual_request(span: SpanRecord) -> bool | None:
     Source: spec/sampling.md §9.
     """
     values = span.values
-    # One look per span on the worker; hardly any span has one of the three.
-    if not values or _TAGS.isdisjoint(values):
+    if not values or ASKING_TAGS.isdisjoint(values):
         return None
     request: bool | None = None
     for key, value in values.items():

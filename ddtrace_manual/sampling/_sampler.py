@@ -30,7 +30,7 @@ from ddtrace_manual._model import (
 from ddtrace_manual._tags import DECISION_MAKER, ENV, KNUTH_SAMPLE_RATE
 
 from ._limiter import RateLimiter
-from ._manual import manual_request
+from ._manual import ASKING_TAGS, manual_request
 from ._rules import CompiledRule, SamplingRule, SpanView, effective_rules
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class TraceSampler:
         """
         if segment.decided:
             return
-        request = manual_request(root)
-        if request is not None:
+        values = root.values
+        # Hardly any root asks for something (bench: ten-span).
+        if values and not ASKING_TAGS.isdisjoint(values) and (request := manual_request(root)) is not None:
             self.decide_manual(segment, keep=request)
             return
         segment.decided = True

@@ -32,7 +32,7 @@ def test_chunks_are_encoded_one_by_one(packer, released, datadog_span, span_ids)
 @pytest.mark.parametrize("count", [1, 99, 100, 70_000])
 def test_chunks_that_the_mapping_has_encoded(packer, count):
     """A chunk of nothing but encoded spans only gets its header, however many they are."""
-    packer.add(EncodedChunk(b"\x80" * count, count, [], True, []), 5000, counted=True)
+    packer.add(EncodedChunk([b"", *[b"\x80"] * count], count, [], True, []), 5000, counted=True)
     [parcel] = packer.seal()
     assert (parcel.spans, parcel.span_counts) == (count, [count])
     assert decode_v04(packer.join([parcel])) == [[{"meta": {}, "metrics": {}}] * count]

@@ -5,19 +5,25 @@ import sys
 import pytest
 
 from ddtrace_manual._agent import AgentInfo
+from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._export import ChunkSteps, Counters, Pipeline
 from ddtrace_manual._model import SegmentRecord
-from ddtrace_manual._stats import TraceFilters
+from ddtrace_manual._stats import AggregationRules, TraceFilters
 
 
 class Counting:
     """A concentrator that notes what it was given."""
+
+    rules = AggregationRules()
 
     def __init__(self):
         self.counted = []
 
     def add_chunk(self, chunk):
         self.counted.append([span["span_id"] for span in chunk])
+
+    def add_counted(self, counted):
+        self.counted.append(("shapes", *counted))
 
 
 @pytest.fixture
@@ -138,6 +144,26 @@ def test_kept_traces_pass_with_statistics_on(make, chunk):
     pipeline.concentrator = Counting()
     assert ids(pipeline.process(chunk)) == [1, 2, 3]
     assert pipeline.concentrator.counted == [[1, 2, 3]]
+
+
+def test_spans_that_are_bytes_are_counted_together(make, chunk, datadog_span):
+    """Statistics get the spans of chunks that are all bytes when asked to, once; the other spans of a chunk at once."""
+    encoded = iter([(3, []), (2, [datadog_span(3)]), (3, [])])
+
+    def map_directly(segment, spans, *, partial, telling_keys):
+        count, others = next(encoded)
+        return EncodedChunk([b""], count, others, True, [count])
+
+    pipeline = make(map_directly=map_directly)
+    pipeline.takes_bytes = True
+    pipeline.concentrator = Counting()
+    chunk[0].priority = 1
+    for expected in ([], [[3]], [[3]]):
+        assert isinstance(pipeline.process(chunk), EncodedChunk)
+        assert pipeline.concentrator.counted == expected
+    for _ in range(2):
+        pipeline.settle()
+        assert pipeline.concentrator.counted == [[3], ("shapes", 3, 2, 3)]
 
 
 def test_a_reduced_chunk_keeps_its_trace_tags(make, chunk):

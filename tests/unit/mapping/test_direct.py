@@ -1,5 +1,6 @@
 """Ordinary spans written straight to bytes say exactly what the mapping and the encoder say about them."""
 
+from operator import itemgetter
 from unittest.mock import Mock
 
 import pytest
@@ -332,7 +333,7 @@ def test_large_chunks_take_linear_time(root, scope, monkeypatch):
     mould = mapper._ordinary._mould
     monkeypatch.setattr(mapper._ordinary, "_mould", lambda *args: looked_for.append(args) or mould(*args))
     found = mapper.map_directly(segment, [*map(compact, spans)], partial=False)
-    assert len(looked_for) <= 3 + 1
+    assert len(looked_for) <= 3 + 2  # besides the root, and the first of the others
     assert decode(found)[0]["span_id"] == 1
     expected = decode(mapper.map_chunk(segment, spans, partial=False))
     assert sorted(decode(found), key=lambda span: span["span_id"]) == expected
@@ -361,6 +362,24 @@ def test_partial_chunks_become_bytes(root):
         chunk = mapper.map_directly(segment, spans, partial=True)
     assert (chunk.encoded_spans, chunk.others) == (4, [])
     assert decode(chunk)[0]["metrics"]["_dd.py.partial_flush"] == 4
+
+
+@pytest.mark.parametrize("of_root", [True, False])
+def test_spans_with_many_tags_are_ordinary(root, of_root):
+    """There is room for more tags as soon as a span has more; a map of very many is left to the general path."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    segment = SegmentRecord()
+    segment.local_root = root
+    for count in (0, 7, 8, 9, 15, 16, 40, 300, 17, 301):
+        child = ordinary_child(root, 2)
+        child.values = {**{f"text{number}": "x" for number in range(count)}, **dict.fromkeys(map(str, range(count)), 1)}
+        if of_root:
+            root.values = child.values = {**child.values}
+        expected = decode(mapper.map_chunk(segment, [child, root], partial=False))
+        for _ in range(2):
+            chunk = mapper.map_directly(segment, [*map(compact, [child, root])], partial=False)
+            assert sorted(decode(chunk), key=itemgetter("span_id")) == sorted(expected, key=itemgetter("span_id"))
+        assert chunk.encoded_spans == (2 if count < 150 else 0 if of_root else 1)
 
 
 @pytest.mark.parametrize("as_record", [True, False])

@@ -275,11 +275,16 @@ def test_spans_of_a_shape_count_as_the_spans_themselves(clock, make_span):
     for rules in (first, second, first):
         for concentrator in concentrators:
             concentrator.rules = rules
+        batch = []
         for number in range(60):
             shape, end = shapes[number % 4], _BASE + number * BUCKET_NS // 20
             duration = 1_000 + number
-            concentrators[0].add_counted([(shape, end, duration)])
+            batch.append((shape, end, duration))
             concentrators[1].add_chunk([{**shape.span, "start": end - duration, "duration": duration}])
+            if len(batch) > number % 17:  # one, and several at once
+                concentrators[0].add_counted(batch)
+                batch = []
+        concentrators[0].add_counted(batch)
     for concentrator in concentrators:
         buckets = concentrator.flush(force=True)
         counted.append(
