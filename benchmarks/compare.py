@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("workloads", nargs="*", help=f"of: {', '.join(WORKLOADS)}")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each library and workload")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each library and workload; some have more in each")
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time of a run")
     parser.add_argument("--only", action="append", choices=sorted(LIBRARIES), help="measure only this library")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
@@ -89,9 +90,10 @@ def measure_all(url: str, names: list[str], libraries: list[str], rounds: int, s
     runs: Runs = {name: {library: [] for library in libraries} for name in names}
     for number in range(rounds):
         for name in names:
-            for library in libraries[number % len(libraries) :] + libraries[: number % len(libraries)]:
-                progress(f"round {number + 1}/{rounds}: {name}, {TITLES[library]}")
-                runs[name][library].append(measure(url, WORKLOADS[name], library, seconds))
+            for turn in range(number, number + WORKLOADS[name].repeats):
+                for library in libraries[turn % len(libraries) :] + libraries[: turn % len(libraries)]:
+                    progress(f"round {number + 1}/{rounds}: {name}, {TITLES[library]}")
+                    runs[name][library].append(measure(url, WORKLOADS[name], library, seconds))
     progress("")
     return runs
 
@@ -125,11 +127,15 @@ def summarise(runs: Runs) -> dict[str, Any]:
 
 
 def ratios(by_library: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Return our median divided by each peer's."""
+    """Return our value divided by each peer's: the median of the ratios of runs made one after the other."""
     if "ours" not in by_library:
         return {}
-    ours: float = by_library["ours"]["median"]
-    return {peer: ours / by_library[peer]["median"] for peer in PEERS if peer in by_library}
+    ours: list[float] = by_library["ours"]["runs"]
+    return {
+        peer: statistics.median(mine / theirs for mine, theirs in zip(ours, by_library[peer]["runs"], strict=True))
+        for peer in PEERS
+        if peer in by_library
+    }
 
 
 def growth(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[str, float]]:

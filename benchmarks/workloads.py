@@ -36,6 +36,7 @@ class Workload:
         goals: Metric → goal.
         environ: Further settings for every library.
         delivers: Whether the spans must all reach the sink.
+        repeats: Runs of each library in a round: more where a goal is near, because the machine's clock is not steady.
         compared_with: Another workload; the table says how cost and ratios grow from there to here.
         flat: Highest growth of our cost; `None`: no goal.
         steady: Highest growth of our ratios to the peers; `None`: no goal.
@@ -51,6 +52,7 @@ class Workload:
     goals: dict[str, Goal] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     delivers: bool = True
+    repeats: int = 1
     compared_with: str = ""
     flat: float | None = None
     steady: float | None = None
@@ -88,6 +90,7 @@ def _in_threads(threads: int) -> Workload:
         f"ten spans, made by {threads} thread{'s at once' if threads > 1 else ''}",
         batch=1024,
         threads=threads,
+        repeats=2,
         compared_with="" if threads == 1 else "threads-1",
         steady=None if threads == 1 else _GROWTH_NOISE,
     )
@@ -97,12 +100,14 @@ WORKLOADS = {
     "ten-span": Workload(
         "ten spans, two attributes each",
         goals={"app_us": (0.25, 0.10), "cpu_us": (0.40, 0.10)},
+        repeats=3,
     ),
     "ten-span-resources": Workload("ten spans, each with a resource name too", function="ten_span_resources"),
     "ten-span-otel": Workload(
         "ten spans through the OpenTelemetry API",
         function="ten_span_otel_api",
         goals={"app_us": (0.30, 0.15), "cpu_us": (0.45, 0.15)},
+        repeats=3,
     ),
     "ten-span-rules": Workload(
         "ten spans, sampling rules and statistics on",

@@ -243,8 +243,10 @@ class Engine:
         span.scope = scope
         span.operation_name = operation_name
         span.end_ns = None
-        span.span_id = self.new_span_id() or self.ids.span_id()
-        span.start_ns = self.monotonic_ns() + segment.clock_offset_ns
+        # Functions kept in attributes are called as locals: calling them as methods costs more (bench: ten-span).
+        new_span_id, monotonic_ns = self.new_span_id, self.monotonic_ns
+        span.span_id = new_span_id() or self.ids.span_id()
+        span.start_ns = monotonic_ns() + segment.clock_offset_ns
         segment.open.add(span)
         self.created += 1  # a statistic: no lock, though an interpreter without GIL may miss some
         return span

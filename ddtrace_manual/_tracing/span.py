@@ -332,7 +332,8 @@ class Span(OtelView):
             segment.needs_care = True
             end_time = end_time if end_time.__class__ is int else nanoseconds(end_time)
         if end_time is None:
-            end_time = engine.monotonic_ns() + segment.clock_offset_ns
+            monotonic_ns = engine.monotonic_ns  # see Engine.start
+            end_time = monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
             return

@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanKind
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, activate, get_current, restore, set_current
+from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, get_current, restore, set_current
 from ddtrace_manual._errors import safe_str
 
 from .span import NOTED_KEYS, describe_failure
@@ -21,8 +21,6 @@ from .values import clean_items, nanoseconds, size_of
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from opentelemetry.context import Context
 
     from .engine import Engine
     from .provider import TracerProvider
@@ -112,8 +110,14 @@ class Tracer(SDKTracer):
         end_on_exit: bool = True,  # noqa: FBT001, FBT002
     ) -> CurrentSpanScope:
         """Return a context manager, usable as a decorator, that starts a span and makes it current."""
-        is_plain = (
-            context is None
+        # A constructor would be another call, and costs more than all of this (bench: ten-span, OpenTelemetry API).
+        scope = CurrentSpanScope()
+        scope._tracer = self
+        scope._name = name
+        scope._end_on_exit = end_on_exit
+        scope._options = (
+            None
+            if context is None
             and attributes is None
             and kind is _INTERNAL
             and not links
@@ -121,47 +125,39 @@ class Tracer(SDKTracer):
             and record_exception is True
             and set_status_on_exception is True
             and name.__class__ is str
+            else (context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
         )
-        return CurrentSpanScope(
-            self,
-            (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception),
-            end_on_exit,
-            is_plain,
-        )
+        return scope
 
 
 class CurrentSpanScope(AbstractContextManager[OtelSpan]):
-    """What `start_as_current_span` returns; starts its span on entering.
+    """What `start_as_current_span` returns, and fills in; starts its span on entering.
 
     A small class instead of a generator-based context manager (bench: ten-span, OpenTelemetry API).
     """
 
-    __slots__ = ("_arguments", "_context", "_end_on_exit", "_is_plain", "_previous", "_span", "_tracer")
+    __slots__ = ("_context", "_end_on_exit", "_name", "_options", "_previous", "_span", "_tracer")
+    _tracer: Tracer
+    _name: str
+    _end_on_exit: bool
+    _options: tuple[Any, ...] | None  # Any: the arguments of start_span behind the name; `None`: all are defaults
     _span: OtelSpan
-
-    def __init__(
-        self,
-        tracer: Tracer,
-        arguments: tuple[Any, ...],
-        end_on_exit: bool,  # noqa: FBT001
-        is_plain: bool,  # noqa: FBT001
-    ) -> None:
-        self._tracer = tracer
-        self._arguments = arguments  # Any: the positional arguments of start_span
-        self._end_on_exit = end_on_exit
-        self._is_plain = is_plain  # they are a name, and defaults
 
     def __enter__(self) -> OtelSpan:
         self._previous = previous = get_current()
-        tracer = self._tracer
+        tracer, options = self._tracer, self._options
         engine = tracer.provider.engine
-        if self._is_plain and engine is not None and not engine.is_watched and tracer._tracer_config.is_enabled:
+        if options is None and engine is not None and not engine.is_watched and tracer._tracer_config.is_enabled:
             # As Tracer.start_span (bench: ten-span, OpenTelemetry API).
-            span: OtelSpan = engine.start(self._arguments[0], previous, tracer._instrumentation_scope)
+            span: OtelSpan = engine.start(self._name, previous, tracer._instrumentation_scope)
         else:
-            span = tracer.start_span(*self._arguments)
+            span = tracer.start_span(self._name, *(options or ()))
         self._span = span
-        self._context = activate(span, previous)
+        # activate() written out.
+        context: Context = previous.copy()  # type: ignore[assignment] # as there
+        self._context = context
+        context[SPAN_KEY] = span
+        set_current(context)
         return span
 
     def __exit__(
@@ -178,7 +174,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
             restore(context, previous)
         span = self._span
         if exc is not None and isinstance(exc, Exception) and span.is_recording():
-            record, set_status = self._arguments[6:8]
+            record, set_status = (True, True) if self._options is None else self._options[5:7]
             if record:
                 span.record_exception(exc)
             if set_status:
@@ -188,22 +184,28 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
 
     def __call__(self, func: _F) -> _F:
         """Decorate a function or coroutine function: each call runs in a span of its own."""
-        given = self._tracer, self._arguments, self._end_on_exit, self._is_plain
         if inspect.iscoroutinefunction(func):
 
             @functools.wraps(func)
             async def run_async(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-                with CurrentSpanScope(*given):
+                with self._again():
                     return await func(*args, **kwargs)
 
             return cast("_F", run_async)
 
         @functools.wraps(func)
         def run(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-            with CurrentSpanScope(*given):
+            with self._again():
                 return func(*args, **kwargs)
 
         return cast("_F", run)
+
+    def _again(self) -> CurrentSpanScope:
+        """Return another one for a span made in the same way."""
+        scope = CurrentSpanScope()
+        scope._tracer, scope._name = self._tracer, self._name
+        scope._options, scope._end_on_exit = self._options, self._end_on_exit
+        return scope
 
 
 def apply_options(
