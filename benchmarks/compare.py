@@ -65,7 +65,9 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("workloads", nargs="*", help=f"of: {', '.join(WORKLOADS)}")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each library and workload; some have more in each")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="runs of each library; some workloads have several in each"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time of a run")
     parser.add_argument("--only", action="append", choices=sorted(LIBRARIES), help="measure only this library")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")

@@ -89,41 +89,36 @@ class Pipeline:
     def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:  # noqa: C901 - calls less (bench: ten-span)
         """Return what of a chunk is to be sent, possibly nothing. `settle` follows, after this chunk or several."""
         segment, spans, partial, _ = chunk
-        counters, steps = self._counters, self._steps
+        counters, steps, concentrator = self._counters, self._steps, self.concentrator
         settled_before = counters.settled_spans
         try:
-            if not steps.trace_filters:
-                if not segment.decided:
-                    steps.decide(segment)
-                # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
-                map_directly = steps.map_directly
-                if self.takes_bytes and map_directly is not None and (segment.priority or 0) > 0 and not self._filters:
-                    concentrator = self.concentrator
-                    telling_keys = None if concentrator is None else concentrator.rules.telling_keys
-                    made = map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
-                    if isinstance(made, EncodedChunk):
-                        _, count, others, _, counted = made
-                        if counted:
-                            self._counted += counted
-                        if count == len(spans):
-                            return made
-                    else:
-                        count, others = 0, made
-                    self._check(count + len(others), len(spans))
-                    if others and concentrator is not None:
-                        concentrator.add_chunk(others)
+            if steps.trace_filters and not (spans := self._filtered(segment, spans)):
+                return ()
+            if not segment.decided:
+                steps.decide(segment)
+            map_directly = steps.map_directly
+            if not self.takes_bytes or map_directly is None or (segment.priority or 0) <= 0 or self._filters:
+                return self._map(segment, spans, partial=partial)
+            # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
+            telling_keys = None if concentrator is None else concentrator.rules.telling_keys
+            made = map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
+            if isinstance(made, EncodedChunk):
+                _, count, _, _, counted = made
+                if counted:
+                    self._counted += counted
+                if count == len(spans):
                     return made
-            return self._process(segment, spans, partial=partial)
+            return self._settle_others(made, len(spans))
         except Exception:  # noqa: BLE001 - one chunk must not stop the worker
             settled = counters.settled_spans - settled_before
-            count = len(spans)
+            count = len(chunk[1])
             counters.lose("serialization_error", spans=count - settled)
             _log.log(logging.ERROR, "process", "Lost a trace of %d spans", count, exc_info=True)
             return ()
         finally:
             # Break the references that would keep a long line of ended spans alive.
             if segment.holds_records:
-                _forget_parents(spans)
+                _forget_parents(chunk[1])
             root = segment.local_root
             if root is not None and root.end_ns is not None and segment.decided:
                 segment.local_root = None
@@ -134,19 +129,17 @@ class Pipeline:
         if counted and self.concentrator is not None:
             self.concentrator.add_counted(counted)
 
-    def _process(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> Sequence[DDSpan]:
-        """Run all steps."""
+    def _settle_others(self, made: EncodedChunk | list[DDSpan], given: int) -> EncodedChunk | list[DDSpan]:
+        """Count the spans of a chunk that are not bytes, and those that could not be mapped."""
+        encoded, others = (made.encoded_spans, made.others) if isinstance(made, EncodedChunk) else (0, made)
+        self._check(encoded + len(others), given)
+        if others and self.concentrator is not None:
+            self.concentrator.add_chunk(others)
+        return made
+
+    def _map(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> Sequence[DDSpan]:
+        """Map a chunk the general way, and say what is to be sent of it."""
         steps, concentrator = self._steps, self.concentrator
-        if steps.trace_filters:
-            segment.needs_care = True  # they may change whatever they like
-            before = len(spans)
-            spans = self._filtered(_as_records(spans, segment))
-            if len(spans) != before:
-                self._counters.lose("trace_processor", spans=before - len(spans), chunks=int(not spans))
-            if not spans:
-                return ()
-        if not segment.decided:
-            steps.decide(segment)
         mapped = steps.map_chunk(segment, spans, partial=partial)
         self._check(len(mapped), len(spans))
         if not mapped:
@@ -183,17 +176,20 @@ class Pipeline:
         counters.filtered_chunks += chunks
         counters.settled_spans += spans
 
-    def _filtered(self, spans: Sequence[SpanRecord]) -> Sequence[SpanRecord]:
+    def _filtered(self, segment: SegmentRecord, given: Sequence[FinishedSpan]) -> Sequence[SpanRecord]:
         """Run the application's filters; one that raises, or returns what are no spans, changes nothing."""
+        segment.needs_care = segment.holds_records = True  # they may change whatever they like
+        spans: Sequence[SpanRecord] = _as_records(given, segment)
         for each in self._steps.trace_filters:
             try:
-                kept = each(spans)
-                if not kept:
-                    return ()
-                spans = _as_spans(kept)
-            except (Exception, SystemExit):  # noqa: BLE001, PERF203 - the application's code
+                spans = _as_spans(each(spans) or ())
+            except (Exception, SystemExit):  # noqa: BLE001 - the application's code
                 self._counters.count("trace_filter_failed")
                 _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
+            if not spans:
+                break
+        if len(spans) != len(given):
+            self._counters.lose("trace_processor", spans=len(given) - len(spans), chunks=int(not spans))
         return spans
 
 
