@@ -86,7 +86,7 @@ class Pipeline:
     def filters(self, filters: TraceFilters) -> None:
         self._filters = filters or None
 
-    def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:  # noqa: C901 - calls less (bench: ten-span)
+    def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:
         """Return what of a chunk is to be sent, possibly nothing. `settle` follows, after this chunk or several."""
         segment, spans, partial, _ = chunk
         counters, steps, concentrator = self._counters, self._steps, self.concentrator
