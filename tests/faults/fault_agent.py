@@ -40,6 +40,7 @@ class FaultAgent:
         self.requests = 0
         self.connections = 0
         self._lock = threading.Lock()
+        self._answering = threading.Lock()
         self._open = set()
         self._stopped = threading.Event()
         self._listener = None
@@ -86,8 +87,9 @@ class FaultAgent:
             listener.close()
         with self._lock:
             connections = list(self._open)
-        for connection in connections:
-            reset(connection)
+        with self._answering:  # what was accepted is answered: otherwise the client had to send it again
+            for connection in connections:
+                reset(connection)
 
     def _accept(self, listener):
         while True:
@@ -160,7 +162,8 @@ class FaultAgent:
             self._digests.add(digest)
 
     def _ok(self, connection, path, body):
-        connection.sendall(self._answer(connection, path, body))
+        with self._answering:
+            connection.sendall(self._answer(connection, path, body))
 
     def _only_v04(self, connection, path, body):
         if path in ("/v0.4/traces", "/info"):
