@@ -121,7 +121,10 @@ class SpanWriter:
             extra_texts = trace_tag
             if extra is not None:
                 if extra is not template.extra:
-                    template.extra, template.extra_beginnings = extra, _beginnings(template, extra, _FEW_ENTRIES)
+                    # The texts themselves, such as the parent of each request, are not in the beginnings.
+                    if template.extra is None or extra[1:] != template.extra[1:]:
+                        template.extra_beginnings = _beginnings(template, extra, _FEW_ENTRIES)
+                    template.extra = extra
                 beginning_of_texts, beginning_of_numbers = template.extra_beginnings
                 extra_texts += extra.texts
             for span in spans:

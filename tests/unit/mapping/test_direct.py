@@ -1,5 +1,6 @@
 """Ordinary spans written straight to bytes say exactly what the mapping and the encoder say about them."""
 
+from itertools import pairwise
 from operator import itemgetter
 from unittest.mock import Mock
 
@@ -380,6 +381,22 @@ def test_spans_with_many_tags_are_ordinary(root, of_root):
             chunk = mapper.map_directly(segment, [*map(compact, [child, root])], partial=False)
             assert sorted(decode(chunk), key=itemgetter("span_id")) == sorted(expected, key=itemgetter("span_id"))
         assert chunk.encoded_spans == (2 if count < 150 else 0 if of_root else 1)
+
+
+def test_what_differs_from_request_to_request_prepares_nothing(root, monkeypatch):
+    """The parent that each request names is written without preparing the maps anew; another number of tags is not."""
+    mapper = Mapper(SETTINGS[0], pack=new_packer())
+    made = Mock(side_effect=span_writer._beginnings)
+    monkeypatch.setattr(span_writer, "_beginnings", made)
+    calls = []
+    for parent_tag, priority in (("00000000000000a1", 1), ("00000000000000b2", 1), (None, 1), (None, 2), ("c" * 16, 2)):
+        segment = SegmentRecord()
+        segment.local_root, segment.parent_tag, segment.priority = root, parent_tag, priority
+        expected = decode(mapper.map_chunk(segment, [root], partial=False))
+        for _ in range(2):
+            assert decode(mapper.map_directly(segment, [root], partial=False)) == expected
+        calls.append(made.call_count)
+    assert [after - before for before, after in pairwise(calls)] == [0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("as_record", [True, False])
