@@ -34,7 +34,7 @@ CompactSpan: TypeAlias = tuple[
     Mapping[str, Any],  # values  # Any: attributes may be of any type
     Mapping[str, Any],  # values of the parent  # Any: likewise
 ]
-"""A finished span. Made in one place, `Span.end`."""
+"""A finished span. Made in two places, `Span.end` and `SpanScope.__exit__`."""
 
 FinishedSpan: TypeAlias = "SpanRecord | CompactSpan"
 

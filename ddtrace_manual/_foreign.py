@@ -28,6 +28,9 @@ class ForeignSpan(Span):
     OpenTelemetry receiver understands. Tags cannot be read back.
     """
 
+    source = None
+    """No engine made it."""
+
     def __init__(self, wrapped: trace.Span) -> None:
         self._wrapped = wrapped
 

@@ -26,6 +26,9 @@ class Runtime:
     """The engine spans are made with; `None` before `configure()`, when tracing is disabled, or when
     another OpenTelemetry provider is in charge."""
 
+    source: Any = object()  # Any: compared only, by those who then hold the same object as a `SpanSource`
+    """The source of `engine`, see `_tracing/source.py`; without an engine an object that is no span's."""
+
     use_otel: bool = False
     """Make facade spans with the global OpenTelemetry provider, which is not ours."""
 
@@ -58,6 +61,11 @@ class Runtime:
 
     logs_injection: bool = True
     """Whether the hooks for log records, where installed, write ids."""
+
+    def use_engine(self, engine: Engine | None) -> None:
+        """Make spans with `engine` and its present source from now on, or with none."""
+        self.engine = engine
+        self.source = Runtime.source if engine is None else engine.source
 
 
 RUNTIME = Runtime()

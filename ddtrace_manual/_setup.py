@@ -331,7 +331,7 @@ def _use_propagator(parts: Parts) -> None:
 
 def _use_engine(engine: Engine | None) -> None:
     """Let the facade make its spans with `engine`, unless another provider is in charge."""
-    RUNTIME.engine = None if RUNTIME.use_otel else engine
+    RUNTIME.use_engine(None if RUNTIME.use_otel else engine)
 
 
 def _foreign_provider(own: TracerProvider) -> Any:  # Any: whatever provider the application installed

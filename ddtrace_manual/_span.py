@@ -6,7 +6,7 @@ one is in charge (`_foreign.py`). The engine is looked up per call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from typing_extensions import Unpack
@@ -50,8 +50,6 @@ OUTCOME_TAG = "span.outcome"
 """Tag of a span left by a cancellation (`cancelled`), a closed generator (`closed`) or `SystemExit(0)` (`exit`)."""
 
 _SCOPE_NAME = "ddtrace_manual"
-_Prepared: TypeAlias = "tuple[dict[str, Any], SpanKind | None]"  # Any: values of every type
-"""Values and kind that a span is started with."""
 _TEXT_OPTIONS = {"resource": _tags.RESOURCE_NAME, "span_type": _tags.SPAN_TYPE}
 _SHORT_TEXT = 64
 """Longer text is charged to the queue's budget, which the general path does."""
@@ -64,7 +62,7 @@ def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # A
         return _begin_elsewhere(name, options, current)
     if engine.sampler is not None or "parent" in options or "new_trace" in options:
         return _begin_special(engine, name, options, current)
-    made = engine.start(name, current, None, name)
+    made = engine.start(name, current)
     if options:
         _options.apply(made, options, current)
     if engine.processor is not None:
@@ -82,7 +80,7 @@ def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], curren
         if dropped is not None:
             return NoopSpan(dropped.get_span_context())
         options = {**options, "tags": attributes}
-    made = engine.start(name, context, None, name, trace_id=trace_id)
+    made = engine.start(name, context, trace_id=trace_id)
     _options.apply(made, options, current)
     engine.notify_start(made, context)
     return made
@@ -139,95 +137,42 @@ def leave(
 
 
 class SpanScope:
-    """A span for the length of a `with` or `async with` block; `ddtrace_manual.span`.
+    """A span for the length of a `with` or `async with` block; what `span` returns, and fills in."""
 
-    The span starts on entering, is current inside the block, and ends on leaving it, whatever thread,
-    task or order that happens in. An exception that leaves the block is recorded and goes on unchanged.
-
-    Args:
-        name: Operation name.
-        **options: See `SpanOptions`.
-
-    Raises:
-        ConfigurationError: An option is unknown or of the wrong type. Name, resource, service and type that are no text
-            become text: they often come from data.
-
-    Example:
-        >>> with span("db.query", resource="SELECT 1", span_type="sql", kind="client") as s:
-        ...     s.set_tag("db.system", "postgresql")
-    """
-
-    __slots__ = ("_context", "_name", "_previous", "_resource", "_span", "_special")
+    # No constructor: it would be another call, and costs more than all that it would do (bench: ten-span).
+    __slots__ = ("_context", "_name", "_previous", "_resource", "_span")
+    _name: str
+    _resource: str | None
+    _span: Span
     _context: Context | None
-
-    def __init__(self, name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> None:
-        self._name = name
-        self._resource = resource
-        # Nothing, or what makes the span more than a name and a resource: values and kind, or its options.
-        self._special: _Prepared | Mapping[str, Any] | None = None  # Any: options of several types
-        if (
-            options
-            or name.__class__ is not str
-            or (resource is not None and (resource.__class__ is not str or len(resource) > _SHORT_TEXT))
-        ):
-            self._prepare({**options, "resource": resource})
-
-    def _prepare(self, options: Mapping[str, Any]) -> None:  # Any: options of several types
-        """Check the options, and turn the usual ones into values of the span right away (bench: ten-span)."""
-        values = {}
-        kind = None
-        for option, value in options.items():
-            if value is None and option in _options.SPAN_OPTION_NAMES:
-                continue
-            if isinstance(value, str) and len(value) <= _SHORT_TEXT:
-                key = _TEXT_OPTIONS.get(option)
-                if key is not None:
-                    values[key] = value
-                    continue
-                if option == "kind" and value in _options.KINDS:
-                    kind = _options.KINDS[value]
-                    continue
-            break
-        else:
-            if self._name.__class__ is str:
-                self._special = values, kind
-                return
-        self._name, self._special = _options.settle(self._name, options)
+    _previous: Context
 
     def __enter__(self) -> Span:
         previous = get_current()
-        engine = RUNTIME.engine
-        if engine is None or engine.is_watched or self._special is not None:
-            return self._enter_special(engine, previous)
-        # begin(), Engine.start() for a child and activate() written out: three frames less (bench: ten-span).
-        name, resource = self._name, self._resource
-        # Functions kept in attributes are called as locals: calling them as methods costs more.
-        new_span_id, monotonic_ns = engine.new_span_id, engine.monotonic_ns
-        made: EngineSpan
-        parent: Any = previous.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
-        if (
-            parent.__class__ is engine.span_class
-            and parent.end_ns is None
-            and (segment := parent.segment).engine is engine
-        ):
-            made = engine.span_class()
-            made.local_parent = parent
-            made.parent_id = parent.span_id
-            made.segment = segment
-            made.compacts = engine.compacts and parent.scope is None
-            made.values = {} if resource is None else {_tags.RESOURCE_NAME: resource}
-            if segment.needs_care and _tags.SERVICE_NAME in parent.values:
-                made.inherit_service(parent.values)
-            made.otel_name = made.operation_name = name
-            made.scope = made.end_ns = None
-            made.span_id = new_span_id() or engine.ids.span_id()
-            made.start_ns = monotonic_ns() + segment.clock_offset_ns
-            segment.open.add(made)
-            engine.created += 1
-        else:
-            values = None if resource is None else {_tags.RESOURCE_NAME: resource}
-            made = engine.start(name, previous, None, name, values)
-        self._span: Span = made
+        parent: Any = previous.get(SPAN_KEY)  # Any: the source is compared next, which type checkers do not follow
+        try:
+            source: Any = None if parent is None else parent.child_source  # Any: as RUNTIME.source, which it may be
+        except AttributeError:  # another library's span
+            source = None
+        if source is not RUNTIME.source:
+            return self._enter_slowly(previous)
+        # SpanSource.child() and activate() written out: two frames less (bench: ten-span).
+        new_span_id, monotonic_ns = source.new_span_id, source.monotonic_ns
+        resource = self._resource
+        made: EngineSpan = source.span_class()
+        made.local_parent = parent
+        made.parent_id = parent.span_id  # pyright: ignore[reportOptionalMemberAccess] # it has a source
+        made.segment = segment = parent.segment  # pyright: ignore[reportOptionalMemberAccess]
+        made.source = source.own
+        made.child_source = source
+        made.otel_name = made.operation_name = self._name
+        made.values = {} if resource is None else {_tags.RESOURCE_NAME: resource}
+        made.end_ns = None
+        made.span_id = new_span_id() or source.engine.ids.span_id()
+        made.start_ns = monotonic_ns() + segment.clock_offset_ns
+        segment.open.add(made)
+        source.engine.created += 1
+        self._span = made
         self._previous = previous
         # Written as an ignored error and not as a cast, which is a call (bench: ten-span).
         context: Context = previous.copy()  # type: ignore[assignment]
@@ -236,33 +181,22 @@ class SpanScope:
         set_current(context)
         return made
 
-    def _enter_special(self, engine: Engine | None, previous: Context) -> Span:
-        """Enter with options, or while nobody traces, or an additional processor or sampler is told."""
-        special = self._special
+    def _enter_slowly(self, previous: Context) -> Span:
+        """Enter with a span that is no child of an ordinary one."""
+        engine, name, resource = RUNTIME.engine, self._name, self._resource
         made: Span
-        if isinstance(special, tuple) and engine is not None and not engine.is_watched:
-            values, kind = special
-            made = engine_span = engine.start(self._name, previous, None, self._name, values.copy())
-            if kind is not None:
-                engine_span.set_kind(kind)
+        if engine is None or engine.is_watched:
+            made = begin(name, {} if resource is None else {"resource": resource}, previous)
         else:
-            made = begin(self._name, self._all_options(), previous)
+            made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
+        return self._make_current(made, previous)
+
+    def _make_current(self, made: Span, previous: Context) -> Span:
         self._span = made
         self._previous = previous
         # A no-op span is not made current: what it would stand for is current already.
         self._context = None if isinstance(made, NoopSpan) else activate(getattr(made, "wrapped", made), previous)
         return made
-
-    def _all_options(self) -> Mapping[str, Any]:  # Any: options of several types
-        """Return what was given besides the name, prepared options in the form they were given."""
-        special = self._special
-        if special is None:
-            return {} if self._resource is None else {"resource": self._resource}
-        if not isinstance(special, tuple):
-            return special
-        values, kind = special
-        options = {option: values[key] for option, key in _TEXT_OPTIONS.items() if key in values}
-        return options if kind is None else {**options, "kind": kind}
 
     def __exit__(
         self,
@@ -271,9 +205,40 @@ class SpanScope:
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
-            special = self._special
-            leave(self._span, exc, special.get("ignore") if isinstance(special, dict) else None)
-        self._span.end()
+            self._leave(exc)
+        made: Any = self._span  # Any: spans of all kinds have a source; an engine's is compared next
+        source = made.source
+        if source is RUNTIME.source:
+            # Span.end() written out for a child with nothing out of the ordinary: a frame less (bench: ten-span).
+            segment = made.segment
+            monotonic_ns = source.monotonic_ns
+            end_ns = monotonic_ns() + segment.clock_offset_ns
+            try:
+                segment.open.remove(made)
+            except KeyError:
+                made.end()  # which says that it has ended
+            else:
+                made.end_ns = end_ns
+                made.child_source = None
+                finished = segment.finished
+                finished.append(
+                    (
+                        made.span_id,
+                        made.parent_id,
+                        made.start_ns,
+                        end_ns,
+                        made.otel_name,
+                        made.operation_name,
+                        None,
+                        made.values,
+                        made.local_parent.values,
+                    )
+                )
+                made.local_parent = None
+                if not segment.open or len(finished) >= source.partial_flush_min_spans:
+                    source.engine.flush_segment(segment)
+        else:
+            made.end()
         context = self._context
         if context is None:
             return
@@ -283,6 +248,9 @@ class SpanScope:
             set_current(previous)
         else:
             restore(context, previous)
+
+    def _leave(self, exc: BaseException) -> None:
+        leave(self._span, exc)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()
@@ -308,7 +276,84 @@ class SpanScope:
         return f"span({self._name!r})"
 
 
-span = SpanScope
+class SpanScopeWithOptions(SpanScope):
+    """A scope whose span has more than a short name and a short resource.
+
+    Args:
+        name: As given.
+        options: As given, the resource among them.
+    """
+
+    __slots__ = ("_options", "_prepared")
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:  # Any: options of several types
+        self._name = name
+        given = {o: v for o, v in options.items() if v is not None or o not in _options.SPAN_OPTION_NAMES}
+        self._options: Mapping[str, Any] = given  # Any: options of several types
+        # Values and kind that the span is started with; `None`: it needs the general way with all its options.
+        self._prepared: tuple[dict[str, Any], SpanKind | None] | None = None  # Any: values of every type
+        values = {}
+        kind = None
+        for option, value in given.items():
+            if isinstance(value, str) and len(value) <= _SHORT_TEXT:
+                key = _TEXT_OPTIONS.get(option)
+                if key is not None:
+                    values[key] = value
+                    continue
+                if option == "kind" and value in _options.KINDS:
+                    kind = _options.KINDS[value]
+                    continue
+            break
+        else:
+            if name.__class__ is str:
+                self._prepared = values, kind
+                return
+        self._name, self._options = _options.settle(name, given)
+
+    def __enter__(self) -> Span:
+        previous = get_current()
+        engine = RUNTIME.engine
+        if self._prepared is None or engine is None or engine.is_watched:
+            return self._make_current(begin(self._name, self._options, previous), previous)
+        values, kind = self._prepared
+        made = engine.start(self._name, previous, None, values.copy())
+        if kind is not None:
+            made.set_kind(kind)
+        return self._make_current(made, previous)
+
+    def _leave(self, exc: BaseException) -> None:
+        leave(self._span, exc, self._options.get("ignore"))
+
+
+def span(name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> SpanScope:
+    """Return a context manager, for `with` and `async with`, that runs the block in a span.
+
+    The span starts on entering, is current inside the block, and ends on leaving it, whatever thread,
+    task or order that happens in. An exception that leaves the block is recorded and goes on unchanged.
+
+    Args:
+        name: Operation name.
+        resource: Resource name; default: the operation name.
+        **options: See `SpanOptions`.
+
+    Raises:
+        ConfigurationError: An option is unknown or of the wrong type. Name, resource, service and type that are no text
+            become text: they often come from data.
+
+    Example:
+        >>> with span("db.query", resource="SELECT 1", span_type="sql", kind="client") as s:
+        ...     s.set_tag("db.system", "postgresql")
+    """
+    if (
+        options
+        or name.__class__ is not str
+        or (resource is not None and (resource.__class__ is not str or len(resource) > _SHORT_TEXT))
+    ):
+        return SpanScopeWithOptions(name, {**options, "resource": resource})
+    scope = SpanScope()
+    scope._name = name
+    scope._resource = resource
+    return scope
 
 
 def start_span(name: str, **options: Unpack[SpanOptions]) -> Span:

@@ -113,14 +113,11 @@ class TracedFunction(BoundableCall):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in a span."""
         engine = RUNTIME.engine
-        if engine is None or engine.sampler is not None:
+        if engine is None or engine.is_watched:
             return run_function(self.__wrapped__, self._self_plan, args, kwargs)
         # run_function() with begin(), activate() and restore() written out: five frames less (bench: traced-noop).
         previous = get_current()
-        name = self._self_name
-        made = engine.start(name, previous, None, name)
-        if engine.processor is not None:
-            engine.notify_start(made, previous)
+        made = engine.start(self._self_name, previous)
         context: Context = previous.copy()  # type: ignore[assignment] # a cast would be a call (bench: traced)
         context[SPAN_KEY] = made
         set_current(context)

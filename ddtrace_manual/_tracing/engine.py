@@ -27,6 +27,7 @@ from .limited import LimitedSpan
 from .processors import tell
 from .readable import context_of
 from .segment import Segment
+from .source import SpanSource
 from .span import Span
 from .values import size_of
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SynchronousMultiSpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanKind
 
 __all__ = ["Engine", "EngineHooks", "SpanLimitValues"]
@@ -125,6 +125,8 @@ class Engine:
     Attributes:
         processor: Additional OpenTelemetry span processors, or `None`; without any the path does not pay for them.
         is_watched: There is an additional processor or a sampler: spans cannot start the short way.
+        source: What spans of the facade are made with; see `source.py`.
+        on_new_sources: Called when spans are made with other sources from now on.
         sampler: The user's OpenTelemetry sampler, or `None`. What it drops is not recorded.
         partial_flush_min_spans: A segment with open spans hands over its finished ones when there are so many.
         created: Spans started so far.
@@ -147,12 +149,13 @@ class Engine:
         self.resource = resource if resource is not None else Resource.create({})
         self.processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None
         self.created = 0
+        self.on_new_sources: Callable[[], object] | None = None
         self.dead = False
         # Guards the handing over of finished spans of all segments. A finalizer or signal handler that ends
         # a span may interrupt its holder, hence reentrant.
         self._lock = threading.RLock()
         self._decision_lock = threading.RLock()  # guards the sampling fields of all segments
-        self.set_ids(ids or IdSource(clock=clock))
+        self._take_ids(ids or IdSource(clock=clock))
         self.reconfigure(
             hooks=hooks or EngineHooks(),
             limits=limits or SpanLimitValues(),
@@ -160,8 +163,7 @@ class Engine:
             sampler=sampler,
         )
 
-    def set_ids(self, ids: IdSource) -> None:
-        """Take ids from `ids` from now on."""
+    def _take_ids(self, ids: IdSource) -> None:
         self.ids = ids
         self.new_span_id = ids.random_span_id
         self.new_trace_id = ids.trace_id
@@ -173,21 +175,29 @@ class Engine:
         limits: SpanLimitValues,
         partial_flush_min_spans: int | None,
         sampler: Sampler | None,
+        ids: IdSource | None = None,
     ) -> None:
         """Change what spans started from now on are made of; open segments go to the new exporter."""
+        if ids is not None:
+            self._take_ids(ids)
         self.hooks = hooks
-        self.compacts = hooks.takes_compact
         self.display_trace_state = hooks.display_trace_state
         self.limits = limits
         self.sampler = sampler
-        self.is_watched = self.processor is not None or sampler is not None
         self.partial_flush_min_spans = partial_flush_min_spans or sys.maxsize
         self.span_class: type[Span] = _span_class(limits)
+        self._renew_sources()
 
     def use_processor(self, processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None) -> None:
         """Tell this processor of spans from now on; `None` for nobody."""
         self.processor = processor
-        self.is_watched = processor is not None or self.sampler is not None
+        self._renew_sources()
+
+    def _renew_sources(self) -> None:
+        self.is_watched = self.processor is not None or self.sampler is not None
+        self.source = SpanSource(self, None)
+        if self.on_new_sources is not None:
+            self.on_new_sources()
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -195,8 +205,7 @@ class Engine:
         self,
         name: str,
         context: Context,
-        scope: InstrumentationScope | None = None,
-        operation_name: str | None = None,
+        source: SpanSource | None = None,
         values: dict[str, Any] | None = None,  # Any: values of every type
         trace_id: int | None = None,
     ) -> Span:
@@ -205,25 +214,28 @@ class Engine:
         The caller sets whatever else the span is made of, then calls `notify_start` if there is a processor.
 
         Args:
-            name: OpenTelemetry name.
+            name: OpenTelemetry name, for the facade the operation name.
             context: Where the parent is looked up.
-            scope: Instrumentation scope; `None` is the facade's.
-            operation_name: Set for spans of the facade: then the service of a local parent is taken over.
+            source: What spans of the caller's instrumentation scope are made with; `None` is the facade's.
             values: Attributes in the form they are kept; the span takes the dictionary over.
             trace_id: For a new trace: the id that the user's sampler has seen.
         """
+        source = source or self.source
         parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
         span_class = self.span_class
         segment: Segment
         span: Span
         if parent.__class__ is span_class and parent.end_ns is None and (segment := parent.segment).engine is self:
+            if parent.child_source is source:
+                return source.child(parent, name, values)
             span = span_class()
             span.local_parent = parent
             span.parent_id = parent.span_id
             span.segment = segment
-            span.compacts = self.compacts and parent.scope is scope
             span.values = {} if values is None else values
-            if segment.needs_care and SERVICE_NAME in parent.values and operation_name is not None:
+            span.source = source.own if parent.scope is source.scope else None
+            span.child_source = source.for_children
+            if source.scope is None and SERVICE_NAME in parent.values:
                 span.inherit_service(parent.values)
         elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
@@ -232,17 +244,18 @@ class Engine:
             span.segment = segment
             span.values = {} if values is None else values
             span.is_local_root = True
+            span.child_source = source.for_children
         else:
             span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
+            span.child_source = source.for_children
             parent = span.local_parent
-            if parent is not None and SERVICE_NAME in parent.values and operation_name is not None:
+            if parent is not None and source.scope is None and SERVICE_NAME in parent.values:
                 span.inherit_service(parent.values)
-        # What is read of most spans is set on all: reading it from the class costs more (bench: ten-span).
+        span.scope = source.scope
         span.otel_name = name
-        span.scope = scope
-        span.operation_name = operation_name
-        span.end_ns = None
+        span.operation_name = name if source.scope is None else None
+        span.end_ns = None  # what is read of most spans is set on all: reading it from the class costs more
         # Functions kept in attributes are called as locals: calling them as methods costs more (bench: ten-span).
         new_span_id, monotonic_ns = self.new_span_id, self.monotonic_ns
         span.span_id = new_span_id() or self.ids.span_id()
@@ -396,6 +409,7 @@ class Engine:
             span._refuse("Calling end() on an ended span.")
             return
         span.end_ns = end_time
+        span.child_source = None
         processor = self.processor
         if processor is not None:
             tell(processor, "_on_ending", span)

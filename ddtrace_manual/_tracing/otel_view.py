@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ddtrace_manual._model import PropagationState
 
     from .segment import Segment
+    from .source import SpanSource
     from .span import Span
 
 __all__ = ["OtelView"]
@@ -66,8 +67,12 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
     max_attribute_length: int | None = None
     max_frames = 30
 
-    compacts = False
-    """It can be handed to the exporter as a tuple, see `_compact.py`; unset by everything a tuple has no place for."""
+    source: SpanSource | None = None
+    """What it was made with, if it can be handed to the exporter as a tuple, see `_compact.py`: unset by whatever a
+    tuple has no place for."""
+    child_source: SpanSource | None = None
+    """What its children are made with the short way, see `source.py`: unset at its end, and when it gets a service of
+    its own, which children take over."""
     dropped_values = 0
     dropped_event_records = 0
     dropped_link_records = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from .processors import flush as flush_processors
 from .processors import members
 from .processors import shut_down as shut_down_processors
 from .readable import info_of
+from .source import SpanSource
 from .tracer import Tracer
 
 if TYPE_CHECKING:
@@ -188,7 +190,7 @@ class TracerProvider(SDKTracerProvider):
             flush: (timeout in seconds) → whether everything accepted so far arrived.
             shutdown: (timeout in seconds) → whether everything was sent before the end.
             on_fork: Called in a forked child; returns the hooks of the child's own pipeline.
-            on_engine: Told when spans are made with another engine from now on, or with none.
+            on_engine: Told when spans are made with another engine from now on, with another source or with none.
             resource: Replaces the provider's resource.
             ids: Source of ids, unless there is an `id_generator`.
             enabled: `False` stops recording.
@@ -264,6 +266,7 @@ class TracerProvider(SDKTracerProvider):
             _tracer_config=self._apply_tracer_configurator(scope),
         )
         tracer.provider = self
+        tracer.source = None if self.engine is None else SpanSource(self.engine, scope)
         return tracer
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
@@ -306,24 +309,34 @@ class TracerProvider(SDKTracerProvider):
         engine = Engine(resource=self._resource, ids=self._ids)
         self._configure_engine(engine)
         self.engine = engine
-        if self._on_engine is not None:
-            self._on_engine(engine)
+        engine.on_new_sources = self._announce_engine
+        self._announce_engine()
 
     def _drop_engine(self) -> None:
         if self.engine is not None:
             self._created_before = self.engine.created
+            self.engine.on_new_sources = None
         self.engine = None
+        self._announce_engine()
+
+    def _announce_engine(self) -> None:
+        """Tell who starts spans what they are made with from now on."""
+        engine = self.engine
+        with self._tracers_lock:
+            for scope, tracer in self._tracers.items():
+                if isinstance(tracer, Tracer):
+                    tracer.source = None if engine is None else SpanSource(engine, scope)
         if self._on_engine is not None:
-            self._on_engine(None)
+            self._on_engine(engine)
 
     def _configure_engine(self, engine: Engine) -> None:
         engine.resource = self._resource
-        engine.set_ids(self._ids)
         engine.reconfigure(
             hooks=self._hooks,
             limits=limits_of(self._span_limits, self._max_frames),
             partial_flush_min_spans=self._partial_flush_min_spans,
             sampler=self._user_sampler,
+            ids=self._ids,
         )
         self._attach_processor(engine)
 
@@ -365,6 +378,7 @@ class TracerProvider(SDKTracerProvider):
         if old is None:
             return
         old.bury()
+        self._tracers_lock = threading.Lock()  # a thread of the parent process may have held it
         self._ids.reseed()
         if self._on_fork is not None:
             self._hooks = self._on_fork()

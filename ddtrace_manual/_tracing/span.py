@@ -43,6 +43,10 @@ _UNCHARGED_CHARS = 64
 """What the queue charges for every span covers so many attributes of so many characters."""
 NOTED_KEYS = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP, _tags.SERVICE_NAME, "datadog.service", ""})
 """Attributes that are orders, that concern other spans too, or that are none; see `Span._note`."""
+_plain_keys: set[str] = set()
+"""Keys met before that are short texts and none of those, so that most keys are looked at once (bench: ten-span). It
+starts again when full."""
+_MAX_PLAIN_KEYS, _MAX_PLAIN_KEY_CHARS = 1_000, 100
 
 
 def describe_failure(exc: BaseException) -> str:
@@ -63,20 +67,20 @@ class Span(OtelView):
         if self.end_ns is not None:
             self._refuse("Setting attribute on ended span.")
             return
-        if key.__class__ is not str:
+        try:
+            if key in _plain_keys:
+                # Short ordinary values go straight into the dict (bench: ten-span).
+                cls = value.__class__
+                values = self.values
+                if len(values) < _UNCHARGED_VALUES and (
+                    (cls is str and len(value) <= _UNCHARGED_CHARS) or cls is int or cls is bool or cls is float
+                ):
+                    values[key] = value
+                    return
+        except Exception:  # noqa: BLE001 - the hash of a key that is no text
             self._set_odd_key(key, value)
-            return
-        if key in NOTED_KEYS and self._note(key, value):
-            return
-        cls = value.__class__
-        values = self.values
-        # Short ordinary values go straight into the dict (bench: ten-span).
-        if len(values) < _UNCHARGED_VALUES and (
-            (cls is str and len(value) <= _UNCHARGED_CHARS) or cls is int or cls is bool or cls is float
-        ):
-            values[key] = value
         else:
-            self._set_value(key, value)
+            self._set_any(key, value)
 
     set_tag = set_attribute
 
@@ -148,7 +152,7 @@ class Span(OtelView):
 
     def set_kind(self, kind: SpanKind) -> None:
         """Set the kind; only while the span is being started."""
-        self.compacts = False
+        self.source = None
         self.otel_kind = kind
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -169,7 +173,7 @@ class Span(OtelView):
             return  # type: ignore[unreachable] # callers without type checks
         if self.status_code == STATUS_OK or code == STATUS_UNSET:
             return
-        self.compacts = False
+        self.source = None
         self.status_code = code
         self.status_description = description if code == STATUS_ERROR and isinstance(description, str) else None
 
@@ -244,7 +248,7 @@ class Span(OtelView):
 
     def _mark_error(self, description: str | None) -> None:
         if self.status_code != STATUS_OK:
-            self.compacts = False
+            self.source = None
             self.status_code = STATUS_ERROR
             self.status_description = description
 
@@ -267,6 +271,7 @@ class Span(OtelView):
 
     def inherit_service(self, values: Mapping[str, Any]) -> None:  # Any: values of every type
         """Take over the service of the parent, whose values are given, unless the span has one."""
+        self.child_source = None
         if _tags.SERVICE_NAME in self.values:
             return
         self.values[_tags.SERVICE_NAME] = values[_tags.SERVICE_NAME]
@@ -332,7 +337,7 @@ class Span(OtelView):
             segment.needs_care = True
             end_time = end_time if end_time.__class__ is int else nanoseconds(end_time)
         if end_time is None:
-            monotonic_ns = engine.monotonic_ns  # see Engine.start
+            monotonic_ns = engine.monotonic_ns  # see SpanSource.child
             end_time = monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
@@ -344,8 +349,9 @@ class Span(OtelView):
             self._refuse("Calling end() on an ended span.")
             return
         self.end_ns = end_time
+        self.child_source = None
         finished = segment.finished
-        if self.compacts:
+        if self.source is not None:
             finished.append(
                 (
                     self.span_id,
@@ -372,6 +378,19 @@ class Span(OtelView):
 
     # -- rare paths of setting ---------------------------------------------------------------------
 
+    def _set_any(self, key: str, value: Any) -> None:  # Any: values of every type
+        """Set an attribute of any name and value, of an open span."""
+        if key.__class__ is not str:
+            self._set_odd_key(key, value)
+        elif key not in NOTED_KEYS:
+            if len(key) <= _MAX_PLAIN_KEY_CHARS:
+                if len(_plain_keys) >= _MAX_PLAIN_KEYS:
+                    _plain_keys.clear()
+                _plain_keys.add(key)
+            self._set_value(key, value)
+        elif not self._note(key, value):
+            self._set_value(key, value)
+
     def _set_odd_key(self, key: object, value: object) -> None:
         if isinstance(key, str) and key:
             text = str.__str__(key)
@@ -382,7 +401,7 @@ class Span(OtelView):
         _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", type(key).__name__)
 
     def _set_value(self, key: str, value: Any) -> None:  # Any: values of every type
-        """Set a value that is no short scalar, or one beyond those the queue charges for anyway."""
+        """Set a value of any type, and charge the queue for it."""
         values = self.values
         cls = value.__class__
         cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
@@ -407,7 +426,9 @@ class Span(OtelView):
             self._set_odd_key(key, value)
             return True
         if key not in (_tags.MANUAL_KEEP, _tags.MANUAL_DROP):
-            self.segment.needs_care = True  # children of a service of its own are of that service
+            # Children of a span with a service of its own are of that service.
+            self.segment.needs_care = True
+            self.child_source = None
             return False
         if value is False or (isinstance(value, str) and value in ("false", "0")) or (type(value) is int and not value):
             return True
@@ -422,7 +443,7 @@ class Span(OtelView):
 
         Threads may do so at once: each step is atomic, and a list is never replaced.
         """
-        self.compacts = False
+        self.source = None
         records: list[EventRecord | LinkRecord] = vars(self).setdefault(name, [])
         records.append(record)
         if limit is None or len(records) <= limit:

@@ -22,8 +22,8 @@ from .values import clean_items, nanoseconds, size_of
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .engine import Engine
     from .provider import TracerProvider
+    from .source import SpanSource
     from .span import Span
 
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
@@ -38,11 +38,8 @@ class Tracer(SDKTracer):
 
     # Set by the provider after the SDK's constructor has run.
     provider: TracerProvider
-
-    @property
-    def engine(self) -> Engine | None:
-        """The engine spans are made with; `None` while tracing is disabled."""
-        return self.provider.engine
+    source: SpanSource | None
+    """What its spans are made with; `None` while tracing is disabled."""
 
     def start_span(
         self,
@@ -69,11 +66,12 @@ class Tracer(SDKTracer):
         """
         if context is None:
             context = get_current()
-        engine = self.provider.engine
-        if engine is None or not self._tracer_config.is_enabled:
+        source = self.source
+        if source is None or not self._tracer_config.is_enabled:
             parent = context.get(SPAN_KEY)
             parent = parent if isinstance(parent, OtelSpan) else INVALID_SPAN
             return NonRecordingSpan(parent.get_span_context())
+        engine = source.engine
         trace_id = None
         if engine.sampler is not None:
             dropped, attributes, trace_id = engine.sample(context, name, kind, attributes, links)
@@ -82,7 +80,7 @@ class Tracer(SDKTracer):
         span = engine.start(
             name if name.__class__ is str else safe_str(name),
             context,
-            self._instrumentation_scope,
+            source,
             trace_id=trace_id,
         )
         if kind is not _INTERNAL and kind.__class__ is SpanKind:
@@ -146,10 +144,15 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     def __enter__(self) -> OtelSpan:
         self._previous = previous = get_current()
         tracer, options = self._tracer, self._options
-        engine = tracer.provider.engine
-        if options is None and engine is not None and not engine.is_watched and tracer._tracer_config.is_enabled:
+        source = tracer.source
+        if options is None and source is not None and source.for_children and tracer._tracer_config.is_enabled:
             # As Tracer.start_span (bench: ten-span, OpenTelemetry API).
-            span: OtelSpan = engine.start(self._name, previous, tracer._instrumentation_scope)
+            parent: Any = previous.get(SPAN_KEY)  # Any: see Engine.start
+            span: OtelSpan
+            if parent.__class__ is source.span_class and parent.child_source is source:
+                span = source.child(parent, self._name)
+            else:
+                span = source.engine.start(self._name, previous, source)
         else:
             span = tracer.start_span(self._name, *(options or ()))
         self._span = span

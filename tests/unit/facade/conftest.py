@@ -33,7 +33,7 @@ def traced_chunks(clean_runtime):
         chunks.append(SimpleNamespace(segment=segment, spans=spans, partial=partial))
 
     provider = TracerProvider(shutdown_on_exit=False, hooks=EngineHooks(export=export))
-    clean_runtime.engine = provider.engine
+    clean_runtime.use_engine(provider.engine)
     return SimpleNamespace(
         chunks=chunks,
         provider=provider,

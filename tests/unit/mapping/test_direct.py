@@ -448,11 +448,11 @@ def test_what_the_engine_notes_is_all_that_needs_care(act, limits):
     provider = TracerProvider(shutdown_on_exit=False, hooks=hooks, span_limits=limits)
     engine = provider.engine
     for _ in range(2):
-        root = engine.start("root", {}, None, "root")
-        parent = engine.start("parent", {SPAN_KEY: root}, None, "parent")
-        early = engine.start("early", {SPAN_KEY: parent}, None, "early")
+        root = engine.start("root", {})
+        parent = engine.start("parent", {SPAN_KEY: root})
+        early = engine.start("early", {SPAN_KEY: parent})
         act(parent, early)
-        late = engine.start("late", {SPAN_KEY: parent}, None, "late")
+        late = engine.start("late", {SPAN_KEY: parent})
         for span in (late, early, parent, root):
             span.end()
     mapper = Mapper(SETTINGS[0], pack=new_packer())
@@ -470,7 +470,7 @@ def test_baggage_tags_may_be_long():
     """A local root whose tags come from baggage is cut like any other."""
     tags = {"baggage.user.id": "x" * 30_000}
     provider = TracerProvider(shutdown_on_exit=False, hooks=EngineHooks(baggage_tags=lambda _context: tags))
-    root = provider.engine.start("root", {BAGGAGE_KEY: {"user.id": "…"}}, None, "root")
+    root = provider.engine.start("root", {BAGGAGE_KEY: {"user.id": "…"}})
     assert root.segment.needs_care
     mapper = Mapper(SETTINGS[0], pack=new_packer())
     root.end()

@@ -5,10 +5,12 @@ import threading
 import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._model import LinkRecord, RemoteContext
+from ddtrace_manual._tracing.source import SpanSource
 
 REMOTE = SpanContext(7 << 64 | 5, 9, True, TraceFlags(1))
 
@@ -261,22 +263,25 @@ def test_activations_that_end_out_of_order(tracer):
 def test_service_of_the_parent(provider):
     """A span of the facade takes over the service of its local parent, and how it was set; others do not."""
     engine = provider.engine
-    parent = engine.start("parent", {}, operation_name="parent")
+    parent = engine.start("parent", {})
     parent.service = "other"
     context = {SPAN_KEY: parent}
-    child = engine.start("child", context, operation_name="child")
-    grandchild = engine.start("own", {SPAN_KEY: child}, operation_name="own", values={"service.name": "own"})
+    child = engine.start("child", context)
+    grandchild = engine.start("own", {SPAN_KEY: child}, values={"service.name": "own"})
     assert (child.service, child.get_tag("_dd.svc_src"), grandchild.service) == ("other", "m", "own")
-    assert engine.start("otel", context).service is None
-    parent = engine.start("parent", {}, values={"service.name": "attribute"})
-    assert engine.start("child", {SPAN_KEY: parent}, operation_name="child").get_tag("_dd.svc_src") is None
+    of_scope = SpanSource(engine, InstrumentationScope("lib"))
+    assert engine.start("otel", context, of_scope).service is None
+    parent = engine.start("parent", {})
+    parent.set_attribute("service.name", "attribute")
+    child = engine.start("child", {SPAN_KEY: parent})
+    assert (child.service, child.get_tag("_dd.svc_src")) == ("attribute", None)
 
 
 def test_an_exception_is_told_in_full_once(provider):
     """The innermost span has the stack; its ancestors have type and message."""
     engine, error = provider.engine, ValueError("boom")
-    outer = engine.start("outer", {}, operation_name="outer")
-    inner = engine.start("inner", {SPAN_KEY: outer}, operation_name="inner")
+    outer = engine.start("outer", {})
+    inner = engine.start("inner", {SPAN_KEY: outer})
     inner.leave_with(error)
     outer.leave_with(error)
     assert [event.attributes["exception.escaped"] for event in inner.events] == ["True"]

@@ -87,8 +87,9 @@ def test_names_of_fields(span):
 
 def test_facade_spans(provider):
     """A span of the facade shows the facade's scope, and its operation name among the attributes."""
-    span = provider.engine.start("x", {}, operation_name="op", values={"a": 1})
-    assert dict(span.attributes) == {"operation.name": "op", "a": 1}
+    span = provider.engine.start("op", {}, values={"a": 1})
+    span.update_name("x")
+    assert (span.name, dict(span.attributes)) == ("x", {"operation.name": "op", "a": 1})
     assert span.instrumentation_scope.name == "ddtrace_manual"
     span.set_attribute("operation.name", "other")
     assert dict(span.attributes) == {"a": 1, "operation.name": "other"}
