@@ -70,7 +70,8 @@ class IdSource:
 
     def trace_id(self) -> int:
         """Return a new trace id in the layout of the module docstring."""
-        low = self.span_id()
+        new_span_id = self.random_span_id
+        low = new_span_id() or self.span_id()
         if not self._long:
             return low
         return (self._clock.wall_ns() // 1_000_000_000 & 0xFFFFFFFF) << 96 | low

@@ -61,6 +61,7 @@ class ChunkQueue:
         renew: Callable[[], ChunkQueue] | None = None,
     ) -> None:
         self.max_bytes = max_bytes
+        self._limit_bytes = max_bytes  # below 0 while nothing is to be accepted as usual, so that one question does
         self.is_closed = False
         self._wake_bytes = wake_bytes
         self._wake = wake
@@ -92,18 +93,20 @@ class ChunkQueue:
         if self._pid != getpid() and self._renew is not None and (own := self._renew()) is not self:
             return own.put(segment, spans, partial=partial)
         with self._lock:
-            if (successor := self._successor) is not None:
-                return successor.put(segment, spans, partial=partial)
             count = len(spans)
             extra_bytes = segment.extra_bytes
+            size = _SPAN_BYTES * count + extra_bytes
+            accepted = self._accepted_bytes + size
+            if accepted - self._released_bytes > self._limit_bytes:
+                if (successor := self._successor) is not None:
+                    return successor.put(segment, spans, partial=partial)
+                if self.is_closed or self.used_bytes:
+                    segment.extra_bytes = 0
+                    self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
+                    return False
             if extra_bytes:
                 segment.extra_bytes = 0
-            size = _SPAN_BYTES * count + extra_bytes
-            used = self._accepted_bytes - self._released_bytes
-            if self.is_closed or (used and used + size > self.max_bytes):
-                self._counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
-                return False
-            self._accepted_bytes = accepted = self._accepted_bytes + size
+            self._accepted_bytes = accepted
             counters = self._counters
             counters.accepted_spans += count
             counters.accepted_chunks += 1
@@ -151,8 +154,10 @@ class ChunkQueue:
         """Hand chunks that come from now on to another queue."""
         with self._lock:
             self._successor = successor
+            self._limit_bytes = -1
 
     def close(self) -> None:
         """Refuse chunks from now on."""
         with self._lock:
             self.is_closed = True
+            self._limit_bytes = -1

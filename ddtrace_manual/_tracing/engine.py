@@ -220,42 +220,36 @@ class Engine:
             values: Attributes in the form they are kept; the span takes the dictionary over.
             trace_id: For a new trace: the id that the user's sampler has seen.
         """
-        source = source or self.source
-        parent: Any = context.get(SPAN_KEY)  # Any: the class is compared next, which type checkers do not follow
-        span_class = self.span_class
+        if source is None:
+            source = self.source
+        scope = source.scope
+        parent: Any = context.get(SPAN_KEY)  # Any: the class is compared, which type checkers do not follow
         segment: Segment
         span: Span
-        if parent.__class__ is span_class and parent.end_ns is None and (segment := parent.segment).engine is self:
-            if parent.child_source is source:
-                return source.child(parent, name, values)
-            span = span_class()
-            span.local_parent = parent
-            span.parent_id = parent.span_id
-            span.segment = segment
-            span.values = {} if values is None else values
-            span.source = source.own if parent.scope is source.scope else None
-            span.child_source = source.for_children
-            if source.scope is None and SERVICE_NAME in parent.values:
-                span.inherit_service(parent.values)
-        elif parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
+        if parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
             segment = Segment(self, trace_id or self.new_trace_id())
-            span = segment.local_root = span_class()
+            span = segment.local_root = self.span_class()
             span.segment = segment
-            span.values = {} if values is None else values
             span.is_local_root = True
-            span.child_source = source.for_children
+            span.values = {} if values is None else values
+            span.source, span.child_source = None, source.for_children
+        elif parent.__class__ is self.span_class and parent.child_source is source:  # pyright: ignore[reportOptionalMemberAccess]
+            return source.child(parent, name, values)  # pyright: ignore[reportArgumentType]
         else:
             span = self._start_rare(context, parent, values, trace_id)
             segment = span.segment
             span.child_source = source.for_children
-            parent = span.local_parent
-            if parent is not None and source.scope is None and SERVICE_NAME in parent.values:
-                span.inherit_service(parent.values)
-        span.scope = source.scope
+            if (parent := span.local_parent) is not None:
+                if parent.end_ns is None and parent.scope is scope:
+                    span.source = source.own
+                if scope is None and SERVICE_NAME in parent.values:
+                    span.inherit_service(parent.values)
+        # What is read of most spans is set on all: reading it from the class costs more (bench: ten-span).
+        span.scope = scope
         span.otel_name = name
-        span.operation_name = name if source.scope is None else None
-        span.end_ns = None  # what is read of most spans is set on all: reading it from the class costs more
+        span.operation_name = name if scope is None else None
+        span.end_ns = None
         # Functions kept in attributes are called as locals: calling them as methods costs more (bench: ten-span).
         new_span_id, monotonic_ns = self.new_span_id, self.monotonic_ns
         span.span_id = new_span_id() or self.ids.span_id()
@@ -271,11 +265,11 @@ class Engine:
         values: dict[str, Any] | None,  # Any: values of every type
         trace_id: int | None,
     ) -> Span:
-        """Make a span that is a local root, or whose parent is ended, foreign or of another process."""
+        """Make a span that is no usual root, nor a child in the short way."""
         span = self.span_class()
         span.values = {} if values is None else values
         if isinstance(parent, Span):
-            if CLOSED_KEY in context:
+            if parent.end_ns is not None and CLOSED_KEY in context:
                 outer = skip_closed(context)
                 if outer.get(SPAN_KEY) is not parent:
                     return self._start_rare(outer, outer.get(SPAN_KEY), values, trace_id)
@@ -424,15 +418,14 @@ class Engine:
             if segment.is_handing_over:  # this thread interrupted itself; the outer call takes what is left
                 return
             finished = segment.finished
-            count = len(finished)
             is_partial = bool(segment.open)
-            if not count or (is_partial and count < self.partial_flush_min_spans):
+            if is_partial and len(finished) < self.partial_flush_min_spans:
                 return
             segment.is_handing_over = True
-            spans = finished[:count]
-            del finished[:count]
+            spans = finished.copy()
+            del finished[: len(spans)]
             segment.is_handing_over = False
-        if spans:  # none when a signal handler ended a span of this segment a moment ago, and took them all
+        if spans:  # none when another thread or a signal handler took them all a moment ago
             hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
             if not hooks.takes_compact:  # perhaps they did when these spans ended
                 spans = [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]

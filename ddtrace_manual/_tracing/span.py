@@ -333,10 +333,7 @@ class Span(OtelView):
         """
         segment = self.segment
         engine = segment.engine
-        if end_time is not None:
-            segment.needs_care = True
-            end_time = end_time if end_time.__class__ is int else nanoseconds(end_time)
-        if end_time is None:
+        if end_time is None or (end_time := self._given_end(end_time)) is None:
             monotonic_ns = engine.monotonic_ns  # see SpanSource.child
             end_time = monotonic_ns() + segment.clock_offset_ns
         if engine.processor is not None:
@@ -375,6 +372,10 @@ class Span(OtelView):
 
     def _refuse(self, message: str) -> None:
         _logger.debug("%s (%r)", message, self.otel_name)
+
+    def _given_end(self, end_time: int) -> int | None:
+        self.segment.needs_care = True
+        return end_time if end_time.__class__ is int else nanoseconds(end_time)
 
     # -- rare paths of setting ---------------------------------------------------------------------
 
