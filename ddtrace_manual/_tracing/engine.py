@@ -151,10 +151,9 @@ class Engine:
         self.created = 0
         self.on_new_sources: Callable[[], object] | None = None
         self.dead = False
-        # Guards the handing over of finished spans of all segments. A finalizer or signal handler that ends
-        # a span may interrupt its holder, hence reentrant.
-        self._lock = threading.RLock()
-        self._decision_lock = threading.RLock()  # guards the sampling fields of all segments
+        # Guards the sampling fields of all segments. A finalizer or signal handler may interrupt its holder, hence
+        # reentrant.
+        self._decision_lock = threading.RLock()
         self._take_ids(ids or IdSource(clock=clock))
         self.reconfigure(
             hooks=hooks or EngineHooks(),
@@ -414,18 +413,18 @@ class Engine:
 
     def flush_segment(self, segment: Segment) -> None:
         """Hand the finished spans of a segment to the exporter when it is complete or has enough of them."""
-        with self._lock:
-            if segment.is_handing_over:  # this thread interrupted itself; the outer call takes what is left
-                return
-            finished = segment.finished
-            is_partial = bool(segment.open)
-            if is_partial and len(finished) < self.partial_flush_min_spans:
-                return
-            segment.is_handing_over = True
-            spans = finished.copy()
-            del finished[: len(spans)]
-            segment.is_handing_over = False
-        if spans:  # none when another thread or a signal handler took them all a moment ago
+        finished = segment.finished
+        is_partial = bool(segment.open)
+        if is_partial and len(finished) < self.partial_flush_min_spans:
+            return
+        try:
+            claim = segment.claim.pop()
+        except IndexError:  # another thread, or what a signal handler interrupted, takes them, and looks again then
+            return
+        spans = finished.copy()
+        del finished[: len(spans)]
+        segment.claim.append(claim)
+        if spans:  # none when two threads ended the last two at once
             hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
             if not hooks.takes_compact:  # perhaps they did when these spans ended
                 spans = [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]
@@ -438,7 +437,6 @@ class Engine:
     def bury(self) -> None:
         """Cut off an engine inherited from the parent process: its spans end without effect."""
         self.dead = True
-        self._lock = threading.RLock()
         self._decision_lock = threading.RLock()
         self.hooks = replace(self.hooks, export=_ignore_chunk)
         self.processor = None

@@ -6,9 +6,11 @@ the same decision, and makes a later chunk.
 
 Threads: a span enters `open` when it starts and leaves it when it ends; leaving is the claim that
 makes one of two concurrent ends win. Then it is appended to `finished`. Each of these steps is atomic
-by itself, so starting and ending take no lock. Handing over is done under the engine's lock: it takes
-what is in `finished` and leaves the list object in place, so that nobody can append to a list that
-was given away. If two last spans end in the same instant they may leave as two chunks; none is lost.
+by itself, so starting and ending take no lock. Nor does handing over, which one thread at a time does:
+whoever takes the only item out of `claim`, which is one step too. It takes what is in `finished` and
+leaves the list object in place, so that nobody can append to a list that was given away, puts the item
+back, and then looks again: whoever found the claim taken has left it spans. If two last spans end in the
+same instant they may leave as two chunks; none is lost.
 
 Memory: finished spans of a segment with open spans stay here, at most `partial_flush_min_spans` of
 them; with partial flushing off there is no bound.
@@ -35,8 +37,6 @@ class Segment(SegmentRecord):
     """A segment of the engine."""
 
     holds_records = False
-    is_handing_over = False
-    """Finished spans are being taken out right now; guarded by the engine's lock."""
 
     def __init__(self, engine: Engine, trace_id: int) -> None:
         self.engine = engine
@@ -47,6 +47,7 @@ class Segment(SegmentRecord):
         self.needs_care = False  # here and not above: reading it from the class costs more (bench: ten-span)
         self.open: set[Span] = set()
         self.finished: list[Span | CompactSpan] = []
+        self.claim: list[None] = [None]
 
     def inherit(self, remote: RemoteContext) -> None:
         """Take over what was extracted. The extracted context keeps a copy of its own, as received."""

@@ -1,5 +1,7 @@
 """The bounded queue."""
 
+import sys
+
 import pytest
 
 from ddtrace_manual._export import ChunkQueue, Counters
@@ -115,3 +117,32 @@ def test_an_unannounced_child_gets_a_queue_of_its_own(queue, spans, monkeypatch)
     queue._pid = -1
     assert queue.put(SEGMENT, spans(1), partial=False)
     assert (len(queue), len(own)) == (0, 1)
+
+
+class WatchedLock:
+    """A lock that lets a profile function see what happens while it is held."""
+
+    def __enter__(self):
+        sys.setprofile(self._saw)
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+
+    def __init__(self):
+        self.calls = []
+
+    def _saw(self, frame, event, arg):
+        is_own = frame.f_code in (type(self).__enter__.__code__, type(self).__exit__.__code__)
+        if event in ("call", "c_call") and not is_own and arg is not sys.setprofile:
+            self.calls.append(arg or frame.f_code)
+
+
+def test_nothing_is_called_while_the_lock_is_held(queue, spans):
+    """Between calls no other thread gets its turn, so that busy threads never find the lock taken."""
+    queue._lock = lock = WatchedLock()
+    for _ in range(3):
+        queue.put(SEGMENT, spans(1), partial=False)
+    assert lock.calls == []
+    queue.close()
+    queue.put(SEGMENT, spans(1), partial=False)
+    assert lock.calls  # the refused ones call: that this would be seen

@@ -318,3 +318,47 @@ def test_another_thread_made_room(tracer):
     span = tracer.start_span("x")
     span._drop_oldest()
     assert span.dropped_attributes == 0
+
+
+class InterruptedList(list):
+    """A list in whose `copy` a signal handler or another thread gets its turn."""
+
+    act = None
+
+    def copy(self):
+        copied = super().copy()
+        if self.act is not None:
+            act, self.act = self.act, None
+            act()
+        return copied
+
+
+def test_a_span_that_ends_while_its_segment_is_handed_over(tracer, chunks):
+    """Whoever hands over looks again afterwards, so that nothing stays behind."""
+    outer = tracer.start_span("outer")
+    outer.segment.finished = finished = InterruptedList()
+    finished.act = lambda: tracer.start_span("late", {SPAN_KEY: outer}).end()
+    outer.end()
+    assert chunks == [["outer"], ["late"]]
+    assert not finished
+
+
+def test_threads_that_end_the_last_spans_of_a_segment(tracer, chunks):
+    """Every span leaves exactly once, in as few chunks as there can be or a few more."""
+    barrier = threading.Barrier(8)
+
+    def end(spans):
+        barrier.wait()
+        for span in spans:
+            span.end()
+
+    for _ in range(50):
+        outer = tracer.start_span("outer")
+        spans = [[tracer.start_span("child", {SPAN_KEY: outer}) for _ in range(5)] for _ in range(7)]
+        threads = [threading.Thread(target=end, args=(each,)) for each in (*spans, [outer])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(name for chunk in chunks for name in chunk) == ["child"] * 35 + ["outer"]
+        chunks.clear()
