@@ -100,7 +100,7 @@ class ChunkQueue:
         # A plain tuple: making a named one costs four times as much (bench: ten-span).
         added = ((segment, spans, partial, size),)
         waiting, counters = self._waiting, self._counters
-        # Nothing is called in here in the usual case: between calls CPython does not switch threads, so that the lock is
+        # Nothing is called in here in the usual case: between calls CPython does not switch threads, and so the lock is
         # never found taken. With calls, eight busy threads spent a fifth of their time on waiting (bench: threads-8).
         with self._lock:
             accepted = self._accepted_bytes + size
