@@ -113,7 +113,7 @@ def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) ->
 
 def _noop_under(options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
     """Return a no-op span that stands for the span it would have continued, if any; never that span itself."""
-    if options.get("new_trace"):
+    if (SPAN_KEY not in current and "parent" not in options) or options.get("new_trace"):
         return NOOP_SPAN
     parent = as_facade_span(_options.parent_context(options, current).get(SPAN_KEY))
     return parent if isinstance(parent, NoopSpan) else NoopSpan(parent.get_span_context())
