@@ -66,6 +66,8 @@ class Runtime:
         """Make spans with `engine` and its present source from now on, or with none."""
         self.engine = engine
         self.source = Runtime.source if engine is None else engine.source
+        while engine is not None and self.source is not engine.source:  # another thread reconfigured it meanwhile
+            self.source = engine.source
 
 
 RUNTIME = Runtime()

@@ -108,7 +108,7 @@ class ChunkQueue:
                 if (successor := self._successor) is not None:
                     segment.extra_bytes += extra_bytes
                     return successor.put(segment, spans, partial=partial)
-                if self.is_closed or self.used_bytes:
+                if self.is_closed or self._accepted_bytes != self._released_bytes:
                     counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
                     return False
             self._accepted_bytes = accepted

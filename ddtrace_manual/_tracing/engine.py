@@ -414,16 +414,18 @@ class Engine:
     def flush_segment(self, segment: Segment) -> None:
         """Hand the finished spans of a segment to the exporter when it is complete or has enough of them."""
         finished = segment.finished
-        is_partial = bool(segment.open)
-        if is_partial and len(finished) < self.partial_flush_min_spans:
+        if segment.open and len(finished) < self.partial_flush_min_spans:
             return
         try:
-            claim = segment.claim.pop()
+            del segment.claim[0]  # a statement: after a call a signal handler might raise, and nobody give it back
         except IndexError:  # another thread, or what a signal handler interrupted, takes them, and looks again then
             return
-        spans = finished.copy()
-        del finished[: len(spans)]
-        segment.claim.append(claim)
+        try:
+            spans = finished.copy()
+            del finished[: len(spans)]
+        finally:
+            segment.claim.append(None)
+        is_partial = bool(segment.open)
         if spans:  # none when two threads ended the last two at once
             hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
             if not hooks.takes_compact:  # perhaps they did when these spans ended

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
 import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,6 @@ from .processors import flush as flush_processors
 from .processors import members
 from .processors import shut_down as shut_down_processors
 from .readable import info_of
-from .source import SpanSource
 from .tracer import Tracer
 
 if TYPE_CHECKING:
@@ -266,7 +264,6 @@ class TracerProvider(SDKTracerProvider):
             _tracer_config=self._apply_tracer_configurator(scope),
         )
         tracer.provider = self
-        tracer.source = None if self.engine is None else SpanSource(self.engine, scope)
         return tracer
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
@@ -320,14 +317,15 @@ class TracerProvider(SDKTracerProvider):
         self._announce_engine()
 
     def _announce_engine(self) -> None:
-        """Tell who starts spans what they are made with from now on."""
-        engine = self.engine
-        with self._tracers_lock:
-            for scope, tracer in self._tracers.items():
-                if isinstance(tracer, Tracer):
-                    tracer.source = None if engine is None else SpanSource(engine, scope)
-        if self._on_engine is not None:
-            self._on_engine(engine)
+        """Tell the facade what spans are made with from now on. Takes no lock: a signal handler may shut down."""
+        on_engine = self._on_engine
+        if on_engine is None:
+            return
+        while True:
+            engine = self.engine
+            on_engine(engine)
+            if self.engine is engine:  # else another thread, or an interrupting shutdown, was quicker
+                return
 
     def _configure_engine(self, engine: Engine) -> None:
         engine.resource = self._resource
@@ -378,7 +376,6 @@ class TracerProvider(SDKTracerProvider):
         if old is None:
             return
         old.bury()
-        self._tracers_lock = threading.Lock()  # a thread of the parent process may have held it
         self._ids.reseed()
         if self._on_fork is not None:
             self._hooks = self._on_fork()

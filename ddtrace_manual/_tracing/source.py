@@ -25,6 +25,7 @@ class SpanSource:
 
     Attributes:
         engine: Whose source this is.
+        facade: The facade's source of the same time; another one in its place says that this one is out of date.
         scope: `None` is the facade's.
         for_children: What its spans carry as `Span.child_source`: itself, or `None` while an additional
             processor or sampler is told of every span, so that none starts the short way.
@@ -34,6 +35,7 @@ class SpanSource:
 
     __slots__ = (
         "engine",
+        "facade",
         "for_children",
         "monotonic_ns",
         "new_span_id",
@@ -45,6 +47,8 @@ class SpanSource:
 
     def __init__(self, engine: Engine, scope: InstrumentationScope | None) -> None:
         self.engine = engine
+        # Read before all else: what is made while the engine is being reconfigured must not look up to date.
+        self.facade: SpanSource = self if scope is None else engine.source
         self.scope = scope
         self.span_class = engine.span_class
         self.new_span_id = engine.new_span_id
@@ -56,7 +60,7 @@ class SpanSource:
     def child(self, parent: Span, name: str, values: dict[str, Any] | None = None) -> Span:  # Any: values of every type
         """Start a child of a span that carries this source for its children.
 
-        `SpanScope.__enter__` has the same written out.
+        `SpanScope.__enter__` has the same written out, as `SpanScope.__exit__` has `Span.end`.
 
         Args:
             parent: Span whose `child_source` is this.

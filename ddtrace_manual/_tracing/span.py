@@ -43,9 +43,10 @@ _UNCHARGED_CHARS = 64
 """What the queue charges for every span covers so many attributes of so many characters."""
 NOTED_KEYS = frozenset({_tags.MANUAL_KEEP, _tags.MANUAL_DROP, _tags.SERVICE_NAME, "datadog.service", ""})
 """Attributes that are orders, that concern other spans too, or that are none; see `Span._note`."""
-_plain_keys: set[str] = set()
-"""Keys met before that are short texts and none of those, so that most keys are looked at once (bench: ten-span). It
-starts again when full."""
+_plain_keys: dict[str, str] = {}
+"""Keys met before that are short texts and none of those, by themselves, so that most keys are looked at once (bench:
+ten-span). It starts again when full."""
+_plain_key = _plain_keys.get
 _MAX_PLAIN_KEYS, _MAX_PLAIN_KEY_CHARS = 1_000, 100
 
 
@@ -55,7 +56,7 @@ def describe_failure(exc: BaseException) -> str:
 
 
 class Span(OtelView):
-    """A span of the engine. Made by `Engine.start`, never directly."""
+    """A span of the engine. Made by `Engine.start` and in the short way (`source.py`), never directly."""
 
     # -- setting values ------------------------------------------------------------------------
 
@@ -68,14 +69,15 @@ class Span(OtelView):
             self._refuse("Setting attribute on ended span.")
             return
         try:
-            if key in _plain_keys:
+            plain = _plain_key(key)
+            if plain is not None:
                 # Short ordinary values go straight into the dict (bench: ten-span).
                 cls = value.__class__
                 values = self.values
                 if len(values) < _UNCHARGED_VALUES and (
                     (cls is str and len(value) <= _UNCHARGED_CHARS) or cls is int or cls is bool or cls is float
                 ):
-                    values[key] = value
+                    values[plain] = value
                     return
         except Exception:  # noqa: BLE001 - the hash of a key that is no text
             self._set_odd_key(key, value)
@@ -359,7 +361,7 @@ class Span(OtelView):
                     self.operation_name,
                     self.scope,
                     self.values,
-                    self.local_parent.values,  # type: ignore[union-attr] # there is one, see Engine.start
+                    self.local_parent.values,  # type: ignore[union-attr] # there is one: it has a source
                 )
             )
             self.local_parent = None  # whoever keeps this span shall not keep all before it
@@ -387,7 +389,7 @@ class Span(OtelView):
             if len(key) <= _MAX_PLAIN_KEY_CHARS:
                 if len(_plain_keys) >= _MAX_PLAIN_KEYS:
                     _plain_keys.clear()
-                _plain_keys.add(key)
+                _plain_keys[key] = key
             self._set_value(key, value)
         elif not self._note(key, value):
             self._set_value(key, value)

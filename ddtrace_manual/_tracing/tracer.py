@@ -16,6 +16,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, get_current, restore, set_current
 from ddtrace_manual._errors import safe_str
 
+from .source import SpanSource
 from .span import NOTED_KEYS, describe_failure
 from .values import clean_items, nanoseconds, size_of
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .provider import TracerProvider
-    from .source import SpanSource
     from .span import Span
 
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
@@ -38,8 +38,16 @@ class Tracer(SDKTracer):
 
     # Set by the provider after the SDK's constructor has run.
     provider: TracerProvider
-    source: SpanSource | None
-    """What its spans are made with; `None` while tracing is disabled."""
+    _source: SpanSource | None = None  # what its last span was made with
+
+    def source(self) -> SpanSource | None:
+        """Return what its spans are made with; `None` while tracing is disabled."""
+        engine, source = self.provider.engine, self._source
+        if engine is None:
+            return None
+        if source is None or source.facade is not engine.source:
+            source = self._source = SpanSource(engine, self._instrumentation_scope)
+        return source
 
     def start_span(
         self,
@@ -66,7 +74,7 @@ class Tracer(SDKTracer):
         """
         if context is None:
             context = get_current()
-        source = self.source
+        source = self.source()
         if source is None or not self._tracer_config.is_enabled:
             parent = context.get(SPAN_KEY)
             parent = parent if isinstance(parent, OtelSpan) else INVALID_SPAN
@@ -144,7 +152,9 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     def __enter__(self) -> OtelSpan:
         self._previous = previous = get_current()
         tracer, options = self._tracer, self._options
-        source = tracer.source
+        engine, source = tracer.provider.engine, tracer._source
+        if engine is None or source is None or source.facade is not engine.source:
+            source = tracer.source()
         if options is None and source is not None and source.for_children and tracer._tracer_config.is_enabled:
             # As Tracer.start_span (bench: ten-span, OpenTelemetry API).
             parent: Any = previous.get(SPAN_KEY)  # Any: see Engine.start

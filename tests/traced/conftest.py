@@ -61,6 +61,8 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     engine = TracerProvider(shutdown_on_exit=False).engine
     engine.hooks.export = lambda _segment, chunk, *, partial: recorded.finished.extend(chunk)
     monkeypatch.setattr(RUNTIME, "engine", engine)
+    monkeypatch.setattr(RUNTIME, "source", engine.source)
+    engine.on_new_sources = lambda: RUNTIME.use_engine(engine)
     set_current(Context())
     yield recorded
     left = get_current().get(SPAN_KEY)

@@ -95,6 +95,7 @@ def test_over_another_provider(monkeypatch, spans):
 @pytest.mark.parametrize(("sampler", "count"), [(ALWAYS_OFF, 0), (ALWAYS_ON, 15)])
 def test_with_a_sampler_of_the_user(spans, sampler, count):
     """What the user's OpenTelemetry sampler drops is not recorded; the calls go on."""
-    RUNTIME.engine.sampler, RUNTIME.engine.is_watched = sampler, True
+    engine = RUNTIME.engine
+    engine.reconfigure(hooks=engine.hooks, limits=engine.limits, partial_flush_min_spans=300, sampler=sampler)
     assert everything() == EXPECTED
     assert len(spans.finished) == count

@@ -361,3 +361,17 @@ def test_a_forked_child_sends_nothing(spans):
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [each.name for each in spans] == ["parent"]
+
+
+def test_tracers_follow_nested_recordings():
+    """A tracer made while recording records into the recording that is under way, and nothing after the last one."""
+    with SpanRecorder() as outer:
+        tracer = outer.provider.get_tracer("lib")
+        with SpanRecorder() as inner:
+            tracer.start_span("in the inner one").end()
+        tracer.start_span("in the outer one").end()
+    after = tracer.start_span("after both")
+    after.end()
+    assert [span.otel_name for span in inner] == ["in the inner one"]
+    assert [span.otel_name for span in outer] == ["in the outer one"]
+    assert not after.is_recording()

@@ -343,8 +343,24 @@ def test_a_span_that_ends_while_its_segment_is_handed_over(tracer, chunks):
     assert not finished
 
 
+def test_an_exception_in_the_middle_of_handing_over(tracer, chunks):
+    """What a signal handler raises there goes to the application; the next span that ends takes all with it."""
+    outer = tracer.start_span("outer")
+    outer.segment.finished = finished = InterruptedList()
+
+    def interrupt():
+        raise TimeoutError
+
+    finished.act = interrupt
+    with pytest.raises(TimeoutError):
+        outer.end()
+    assert chunks == []
+    tracer.start_span("late", {SPAN_KEY: outer}).end()
+    assert chunks == [["outer", "late"]]
+
+
 def test_threads_that_end_the_last_spans_of_a_segment(tracer, chunks):
-    """Every span leaves exactly once, in as few chunks as there can be or a few more."""
+    """Every span leaves exactly once."""
     barrier = threading.Barrier(8)
 
     def end(spans):

@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from itertools import groupby
 
 import pytest
@@ -207,6 +208,24 @@ def test_reconfiguring(make_provider, chunks, told):
     assert tracer.start_span("on").is_recording()
     # Told of new sources too, and so more than once of the same engine.
     assert [is_off for is_off, _ in groupby(engine is None for engine in engines)] == [False, True, False]
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_shutdown_that_interrupts(make_provider, is_locked):
+    """A signal handler that shuts down in the middle of anything neither waits for it nor is overruled by it."""
+    engines = []
+    provider = make_provider()
+
+    def on_engine(engine):
+        if engine is not None and len(engines) < 3:
+            engines.append(engine)
+            with provider._tracers_lock if is_locked else nullcontext():  # as inside of get_tracer()
+                provider.shutdown()
+        engines.append(engine)
+
+    provider.reconfigure(**pipeline(on_engine=on_engine))
+    assert engines[-1] is None
+    assert not provider.get_tracer("x").start_span("x").is_recording()
 
 
 def test_end(make_provider, told):

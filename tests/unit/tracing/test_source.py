@@ -227,19 +227,24 @@ class Renamed(str):
     __slots__ = ()
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("key", ["order.id", Renamed("order.id"), Unhashable("order.id"), "x" * 200])
-def test_keys_of_every_sort(provider, key):
-    """The first time that a key is met differs in nothing from the next time."""
+def test_keys_of_every_sort(provider, key, is_known):
+    """The first time that a key is met differs in nothing from the next time; it is kept as plain text."""
     span_module._plain_keys.clear()
     with dd.span("outer") as outer:
+        if is_known:
+            dd.span("x").__enter__().set_tag("order.id", 1)
+            set_current(Context({SPAN_KEY: outer}))
         for value in (1, "two", [3]):
             outer.set_tag(key, value)
             assert list(outer.values.items()) == [(str.__str__(key), (3,) if value == [3] else value)]
+            assert type(next(iter(outer.values))) is str
 
 
-def test_more_keys_than_are_remembered(provider, monkeypatch):
+def test_more_keys_than_are_remembered(provider):
     """Keys made from data neither fill the memory nor a span: the oldest attribute beyond 128 goes, as ever."""
-    monkeypatch.setattr(span_module, "_plain_keys", known := set())
+    known = span_module._plain_keys
     with dd.span("outer") as outer:
         for _ in range(2):
             for number in range(1_500):
