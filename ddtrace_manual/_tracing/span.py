@@ -341,7 +341,8 @@ class Span(OtelView):
         if engine.processor is not None:
             engine.end_with_processor(self, end_time)
             return
-        # Each step is atomic by itself; see segment.py for why no lock is needed (bench: ten-span).
+        # Each step is atomic by itself; see segment.py for why no lock is needed (bench: ten-span). What follows for an
+        # ordinary child is written out in `SpanScope.__exit__`.
         try:
             segment.open.remove(self)
         except KeyError:

@@ -5,23 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from opentelemetry.context import Context
 
 from ddtrace_manual import _log_setup, _setup
-from ddtrace_manual._context import set_current
-from ddtrace_manual._runtime import RUNTIME
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
-
-
-@pytest.fixture
-def clean_runtime():
-    """Undo whatever a test installs for the facade, and leave no span current."""
-    saved = dict(vars(RUNTIME))
-    set_current(Context())
-    yield RUNTIME
-    set_current(Context())
-    vars(RUNTIME).clear()
-    vars(RUNTIME).update(saved)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import ddtrace_manual as dd
 from ddtrace_manual._context import SPAN_KEY, set_current
-from ddtrace_manual._runtime import RUNTIME
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
 from ddtrace_manual._tracing import span as span_module
 from ddtrace_manual._tracing.span import Span
@@ -21,20 +20,15 @@ def finished():
 
 
 @pytest.fixture
-def provider(finished):
+def provider(finished, clean_runtime):
     """The facade's provider, with an exporter that takes tuples."""
-    saved = dict(vars(RUNTIME))
-    set_current(Context())
     provider = TracerProvider(
         shutdown_on_exit=False,
         hooks=EngineHooks(export=lambda _, spans, *, partial: finished.extend(spans), takes_compact=True),
     )
-    provider._on_engine = RUNTIME.use_engine
+    provider._on_engine = clean_runtime.use_engine
     provider._announce_engine()
-    yield provider
-    set_current(Context())
-    vars(RUNTIME).clear()
-    vars(RUNTIME).update(saved)
+    return provider
 
 
 @pytest.fixture
