@@ -184,14 +184,17 @@ class SpanScope:
     def _enter_slowly(self, previous: Context) -> Span:
         """Enter with a span that is no child of an ordinary one."""
         engine, name, resource = RUNTIME.engine, self._name, self._resource
-        made: Span
         if engine is None or engine.is_watched:
-            made = begin(name, {} if resource is None else {"resource": resource}, previous)
-        else:
-            made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
-        return self._make_current(made, previous)
+            return self._enter_any(begin(name, {} if resource is None else {"resource": resource}, previous), previous)
+        # Told apart from spans of other kinds because asking for their class costs more (bench: traced-root).
+        made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
+        self._span = made
+        self._previous = previous
+        self._context = activate(made, previous)
+        return made
 
-    def _make_current(self, made: Span, previous: Context) -> Span:
+    def _enter_any(self, made: Span, previous: Context) -> Span:
+        """Make a span of any kind current."""
         self._span = made
         self._previous = previous
         # A no-op span is not made current: what it would stand for is current already.
@@ -314,12 +317,15 @@ class SpanScopeWithOptions(SpanScope):
         previous = get_current()
         engine = RUNTIME.engine
         if self._prepared is None or engine is None or engine.is_watched:
-            return self._make_current(begin(self._name, self._options, previous), previous)
+            return self._enter_any(begin(self._name, self._options, previous), previous)
         values, kind = self._prepared
         made = engine.start(self._name, previous, None, values.copy())
         if kind is not None:
             made.set_kind(kind)
-        return self._make_current(made, previous)
+        self._span = made
+        self._previous = previous
+        self._context = activate(made, previous)
+        return made
 
     def _leave(self, exc: BaseException) -> None:
         leave(self._span, exc, self._options.get("ignore"))
