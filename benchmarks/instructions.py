@@ -1,8 +1,8 @@
 """`make bench-instructions`: count instructions instead of time, which a busy machine does not disturb.
 
-Each library makes a few batches under valgrind, and then some more; the difference is what the further batches took:
-the whole process, everything delivered, without start and end. An instruction of compiled code and one of the
-interpreter do not take the same time, so compare a library with itself, and libraries only roughly.
+Each library makes a few batches under valgrind, and then some more; the difference is what the further batches took,
+everything delivered, without start and end: the application's thread, and the whole process. An instruction of compiled
+code and one of the interpreter do not take the same time, so compare a library with itself, and libraries only roughly.
 
     python benchmarks/instructions.py ten-span trace-1000
     python benchmarks/instructions.py ten-span --only ours --adapter ours_encoders --set-up with_msgspec
@@ -16,14 +16,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from runs import HERE, LIBRARIES, PEERS, TITLES, environment, progress, python_of, received_spans, sink
 from workloads import WORKLOADS, Workload
 
-COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
+TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
+MAIN_THREAD = "01"
 FEW, MORE = 1, 4
-LAYOUT = "{:<24}{:>16}{:>16}{:>16}{:>16}{:>16}"
+APPLICATION, PROCESS = "application thread", "whole process"
+LAYOUT = "{:<20}{:<20}{:>14}{:>14}{:>14}{:>14}{:>14}"
+
+Counts = dict[str, float]
+"""Of the application's thread, when that is the main one, and of the whole process."""
 
 
 def main() -> int:
@@ -42,7 +49,7 @@ def main() -> int:
         parser.error(f"no such workload: {', '.join(unknown)}; there are {', '.join(countable)}")
     if shutil.which("valgrind") is None:
         parser.error("valgrind is not installed")
-    print(LAYOUT.format("instructions/span", *TITLES.values(), *(f"ours/{TITLES[peer]}" for peer in PEERS)))
+    print(LAYOUT.format("instructions/span", "", *TITLES.values(), *(f"ours/{TITLES[peer]}" for peer in PEERS)))
     with sink() as url:
         for name in args.workloads:
             workload = WORKLOADS[name]
@@ -53,41 +60,55 @@ def main() -> int:
                 command += [args.adapter or library, "--set-up", args.set_up]
                 counted[library] = per_span(url, workload, command)
             progress("")
-            cells = [f"{counted[library]:,.0f}" if library in counted else "-" for library in LIBRARIES]
-            both = [peer in counted and "ours" in counted for peer in PEERS]
-            cells += [
-                f"{counted['ours'] / counted[peer]:.3f}" if known else "-"
-                for peer, known in zip(PEERS, both, strict=True)
-            ]
-            print(LAYOUT.format(name, *cells), flush=True)
+            for what in next(iter(counted.values())):
+                print(LAYOUT.format(name, what, *cells(what, counted)), flush=True)
     return 0
 
 
-def per_span(url: str, workload: Workload, command: list[str]) -> float:
+def cells(what: str, counted: dict[str, Counts]) -> list[str]:
+    """Return the counts of the libraries and our ratios, as far as they are known."""
+    values = {library: counts[what] for library, counts in counted.items()}
+    ratios = {peer: values["ours"] / values[peer] for peer in PEERS if peer in values and "ours" in values}
+    return [f"{values[library]:,.0f}" if library in values else "-" for library in LIBRARIES] + [
+        f"{ratios[peer]:.3f}" if peer in ratios else "-" for peer in PEERS
+    ]
+
+
+def per_span(url: str, workload: Workload, command: list[str]) -> Counts:
     """Return the instructions that one span takes."""
     command = [*command, "--workload", workload.function, "--spans-each", str(workload.spans_each)]
     command += ["--batch", str(workload.batch), "--size", str(workload.size), "--threads", str(workload.threads)]
     few, more = (instructions(url, workload, [*command, "--batches", str(batches)]) for batches in (FEW, MORE))
-    return (more - few) / ((MORE - FEW) * workload.batch * workload.spans_each)
+    spans = (MORE - FEW) * workload.batch * workload.spans_each
+    return {what: (count - few[what]) / spans for what, count in more.items()}
 
 
-def instructions(url: str, workload: Workload, command: list[str]) -> int:
+def instructions(url: str, workload: Workload, command: list[str]) -> Counts:
     """Return the instructions of one process.
 
     Raises:
         RuntimeError: The process failed, or lost spans that must not be lost.
     """
     progress(" ".join(command[2:]))
-    valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    environ = {**environment(url, workload), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([*valgrind, *command], env=environ, capture_output=True, text=True, check=False)
-    found = COUNTED.search(done.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        valgrind = ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--fair-sched=yes"]
+        valgrind.append(f"--callgrind-out-file={folder}/thread")
+        environ = {**environment(url, workload), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run([*valgrind, *command], env=environ, capture_output=True, text=True, check=False)
+        by_thread = {path.name.rpartition("-")[2]: total_of(path) for path in Path(folder).glob("thread-*")}
     received = received_spans(url)
-    if done.returncode or found is None:
+    if done.returncode or MAIN_THREAD not in by_thread:
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-3000:]}")
     if workload.delivers and received < json.loads(done.stdout.splitlines()[-1])["spans"]:
         raise RuntimeError(f"{' '.join(command)}: only {received} spans arrived")
-    return int(found[1].replace(",", ""))
+    counts: Counts = {} if workload.threads else {APPLICATION: by_thread[MAIN_THREAD]}
+    return counts | {PROCESS: sum(by_thread.values())}
+
+
+def total_of(path: Path) -> int:
+    """Return the instructions of a thread, from what valgrind wrote about it; 0 for one that did nothing."""
+    found = TOTALS.search(path.read_text(encoding="utf-8", errors="replace"))
+    return int(found[1]) if found else 0
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -188,10 +190,45 @@ import time:        64 |         64 | late
 def test_instructions_of_start_and_end_cancel_out(scripts, monkeypatch):
     """What a span takes is the difference of two runs, divided by the spans that only the longer one made."""
     monkeypatch.setattr(
-        scripts.instructions, "instructions", lambda _url, _workload, command: 5_000_000 + int(command[-1]) * 2_000_000
+        scripts.instructions,
+        "instructions",
+        lambda _url, _workload, command: {
+            "application thread": 3_000_000 + int(command[-1]) * 1_000_000,
+            "whole process": 5_000_000 + int(command[-1]) * 2_000_000,
+        },
     )
     workload = replace(scripts.workloads.WORKLOADS["ten-span"], batch=100)
-    assert scripts.instructions.per_span("", workload, []) == 2_000.0
+    counts = scripts.instructions.per_span("", workload, [])
+    assert counts == {"application thread": 1_000.0, "whole process": 2_000.0}
+
+
+@pytest.mark.parametrize(
+    ("workload", "expected"),
+    [
+        ("ten-span", {"application thread": 700, "whole process": 1_000}),
+        ("threads-8", {"whole process": 1_000}),  # its spans are not made by the main thread
+    ],
+)
+def test_instructions_are_counted_by_thread(scripts, monkeypatch, workload, expected):
+    """Valgrind writes a file for each thread; one in which nothing was counted is no error."""
+
+    def run(command, **_):
+        folder = Path(next(part for part in command if part.startswith("--callgrind-out")).partition("=")[2]).parent
+        for thread, text in {"01": "events: Ir\ntotals: 700\n", "02": "summary: 300\n", "03": "events: Ir\n"}.items():
+            (folder / f"thread-{thread}").write_text(text)
+        return subprocess.CompletedProcess(command, 0, stdout='{"spans": 10}\n', stderr="")
+
+    monkeypatch.setattr(scripts.instructions.subprocess, "run", run)
+    monkeypatch.setattr(scripts.instructions, "received_spans", lambda _url: 10)
+    assert scripts.instructions.instructions("", scripts.workloads.WORKLOADS[workload], ["python"]) == expected
+
+
+def test_the_table_of_instructions_has_no_ratio_to_what_was_not_counted(scripts):
+    """With --only there is nothing to compare with."""
+    cells = partial(scripts.instructions.cells, "whole process")
+    ours, otel = {"whole process": 1_200.0}, {"whole process": 12_000.0}
+    assert cells({"ours": ours}) == ["1,200", "-", "-", "-", "-"]
+    assert cells({"ours": ours, "otel_peer": otel}) == ["1,200", "-", "12,000", "-", "0.100"]
 
 
 def test_the_table_of_features(scripts, tmp_path, monkeypatch):
