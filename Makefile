@@ -66,7 +66,7 @@ demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces
 bench: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## measure against ddtrace and the OpenTelemetry SDK
 	.venv-bench-ours/bin/python benchmarks/compare.py $(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CHECK),--check) $(if $(WRITE),--write)
 
-# BENCH=ten-span picks workloads; about a minute each on a quiet machine. Needs valgrind.
+# BENCH=ten-span picks workloads; some minutes each. Needs valgrind.
 bench-instructions: .venv-bench-ours/.stamp .venv-bench-ddtrace/.stamp .venv-bench-otel/.stamp  ## the same in instructions, for busy machines
 	.venv-bench-ours/bin/python benchmarks/instructions.py $(BENCH)
 

@@ -84,6 +84,11 @@ def _trace_of(spans: int) -> Workload:
     )
 
 
+def _flushed_every(spans: int) -> Workload:
+    """Return the ten spans with so many spans between two flushes."""
+    return Workload(f"ten spans, {spans:,} spans between two flushes", batch=spans // 10, environ=_UNBOUNDED, repeats=3)
+
+
 def _in_threads(threads: int) -> Workload:
     """Return the ten spans made by so many threads at once."""
     return Workload(
@@ -120,6 +125,8 @@ WORKLOADS = {
     "ten-span-bare": Workload(
         "ten spans, statistics off everywhere", environ={"DD_TRACE_STATS_COMPUTATION_ENABLED": "false"}
     ),
+    "flush-1000": _flushed_every(1_000),
+    "flush-100000": _flushed_every(100_000),
     "trace-10": _trace_of(10),
     "trace-1000": _trace_of(1_000),
     "trace-100000": _trace_of(100_000),
