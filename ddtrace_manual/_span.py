@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOME_TAG",
     "SpanScope",
+    "activate_span",
     "add_event",
     "add_link",
     "begin",
@@ -119,6 +120,11 @@ def _noop_under(options: Mapping[str, Any], current: Context) -> Span:  # Any: s
     return parent if isinstance(parent, NoopSpan) else NoopSpan(parent.get_span_context())
 
 
+def activate_span(span: Span, previous: Context) -> Context | None:
+    """Make a span current; `None` for a no-op span, since what that would stand for is current already."""
+    return None if isinstance(span, NoopSpan) else activate(getattr(span, "wrapped", span), previous)
+
+
 def leave(
     span: Span,
     exc: BaseException,
@@ -184,21 +190,15 @@ class SpanScope:
     def _enter_slowly(self, previous: Context) -> Span:
         """Enter with a span that is no child of an ordinary one."""
         engine, name, resource = RUNTIME.engine, self._name, self._resource
+        made: Span
         if engine is None or engine.is_watched:
-            return self._enter_any(begin(name, {} if resource is None else {"resource": resource}, previous), previous)
-        # Told apart from spans of other kinds because asking for their class costs more (bench: traced-root).
-        made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
+            made = begin(name, {} if resource is None else {"resource": resource}, previous)
+            self._context = activate_span(made, previous)
+        else:
+            made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
+            self._context = activate(made, previous)  # its class is known, and asking costs more (bench: ten-span)
         self._span = made
         self._previous = previous
-        self._context = activate(made, previous)
-        return made
-
-    def _enter_any(self, made: Span, previous: Context) -> Span:
-        """Make a span of any kind current."""
-        self._span = made
-        self._previous = previous
-        # A no-op span is not made current: what it would stand for is current already.
-        self._context = None if isinstance(made, NoopSpan) else activate(getattr(made, "wrapped", made), previous)
         return made
 
     def __exit__(
@@ -317,15 +317,16 @@ class SpanScopeWithOptions(SpanScope):
         previous = get_current()
         engine = RUNTIME.engine
         if self._prepared is None or engine is None or engine.is_watched:
-            return self._enter_any(begin(self._name, self._options, previous), previous)
-        values, kind = self._prepared
-        made = engine.start(self._name, previous, None, values.copy())
-        if kind is not None:
-            made.set_kind(kind)
-        self._span = made
+            self._span = begin(self._name, self._options, previous)
+            self._context = activate_span(self._span, previous)
+        else:
+            values, kind = self._prepared
+            self._span = made = engine.start(self._name, previous, None, values.copy())
+            if kind is not None:
+                made.set_kind(kind)
+            self._context = activate(made, previous)
         self._previous = previous
-        self._context = activate(made, previous)
-        return made
+        return self._span
 
     def _leave(self, exc: BaseException) -> None:
         leave(self._span, exc, self._options.get("ignore"))

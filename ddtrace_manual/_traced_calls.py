@@ -8,7 +8,7 @@ callable itself. Which class stands in is decided at decoration time:
 - `DescriptorCall`: a callable that binds in a way of its own (another decorator's wrapper).
 - `TracedCall`: a callable that does not bind (an instance with `__call__`, a partial, a builtin).
 
-`wrapt.FunctionWrapper` was tried and costs 0.3 µs more per call and 0.5 µs more per method (bench: traced-noop).
+`wrapt.FunctionWrapper` was tried and costs 0.3 µs more per call and 0.5 µs more per method (bench: traced).
 """
 
 from __future__ import annotations
@@ -19,24 +19,19 @@ import functools
 import sys
 from collections.abc import Callable, Coroutine
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wrapt
 
-from ._context import CLOSED_KEY, SPAN_KEY, Context, activate, get_current, restore, set_current
-from ._foreign import NoopSpan
+from ._context import CLOSED_KEY, SPAN_KEY, Context, get_current, restore, set_current
 from ._runtime import RUNTIME
-from ._span import leave
+from ._span import activate_span, leave
 from ._traced_plan import Plan, records_anything
-
-if TYPE_CHECKING:
-    from ._types import Span
 
 __all__ = [
     "Runner",
     "TracedCall",
     "TracedFunction",
-    "activate_span",
     "run_coroutine",
     "run_function",
     "stand_in",
@@ -57,6 +52,12 @@ class TracedCall(_Proxy):  # type: ignore[misc] # see _Proxy
         super().__init__(wrapped)
         # In one: reading an attribute of a proxy costs thirty times as much as of another object (bench: traced).
         self._self_parts: tuple[Any, Plan, Runner] = wrapped, plan, runner
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "__wrapped__":
+            _, plan, runner = self._self_parts
+            self._self_parts = value, plan, runner
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Make one traced call."""
@@ -115,7 +116,7 @@ class TracedFunction(BoundableCall):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in a span."""
-        # run_function() with begin(), activate() and restore() written out: five frames less (bench: traced-noop).
+        # run_function() with begin(), activate() and restore() written out: five frames less (bench: traced).
         wrapped, plan, _ = self._self_parts
         previous = get_current()
         parent: Any = previous.get(SPAN_KEY)  # Any: see SpanScope.__enter__
@@ -156,11 +157,6 @@ def stand_in(target: Callable[..., Any], plan: Plan, runner: Runner) -> TracedCa
     if hasattr(type(target), "__get__"):
         return DescriptorCall(target, plan, runner)
     return TracedCall(target, plan, runner)
-
-
-def activate_span(span: Span, previous: Context) -> Context | None:
-    """Make a span current; `None` for a no-op span, since what that would stand for is current already."""
-    return None if isinstance(span, NoopSpan) else activate(getattr(span, "wrapped", span), previous)
 
 
 def run_function(target: Callable[..., Any], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -19,8 +19,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ._context import CLOSED_KEY, get_current, restore, set_current, skip_closed
-from ._span import leave
-from ._traced_calls import Runner, activate_span, run_coroutine, run_function, take_name
+from ._span import activate_span, leave
+from ._traced_calls import Runner, run_coroutine, run_function, take_name
 from ._traced_plan import Plan, records_anything
 
 if TYPE_CHECKING:

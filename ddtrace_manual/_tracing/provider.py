@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -372,6 +373,8 @@ class TracerProvider(SDKTracerProvider):
 
     def _renew_after_fork(self) -> None:
         """Replace the engine in a forked child; spans of the parent process become remote-like parents."""
+        # A thread of the parent process may have held it; only later versions of the SDK see to that.
+        self._tracers_lock = threading.Lock()
         old = self.engine
         if old is None:
             return

@@ -152,6 +152,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     def __enter__(self) -> OtelSpan:
         self._previous = previous = get_current()
         tracer, options = self._tracer, self._options
+        # The question of Tracer.source(), which nearly always answers that nothing has changed (bench: ten-span-otel).
         engine, source = tracer.provider.engine, tracer._source
         if engine is None or source is None or source.facade is not engine.source:
             source = tracer.source()

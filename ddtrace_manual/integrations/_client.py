@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from ddtrace_manual._context import Context, activate, get_current, restore
+from ddtrace_manual._context import Context, get_current, restore
 from ddtrace_manual._foreign import NoopSpan
 from ddtrace_manual._propagate import inject
-from ddtrace_manual._span import begin, leave
+from ddtrace_manual._span import activate_span, begin, leave
 
 from ._hooks import call_hook
 from ._http import CLIENT_NAME, STATUS, current_rules, known_method, mark_failed
@@ -93,7 +93,7 @@ class ClientRequest:
 
     def __enter__(self) -> Self:
         span = self.span
-        self._context = None if isinstance(span, NoopSpan) else activate(getattr(span, "wrapped", span), self._previous)
+        self._context = activate_span(span, self._previous)
         return self
 
     def __exit__(

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import grpc
 from typing_extensions import Self
 
-from ddtrace_manual._context import activate, get_current, restore
+from ddtrace_manual._context import get_current, restore
 from ddtrace_manual._foreign import NoopSpan
 from ddtrace_manual._propagate import inject
 from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import begin, leave
+from ddtrace_manual._span import activate_span, begin, leave
 
 from ._hooks import call_hook
 from ._incoming import Incoming
@@ -120,7 +120,7 @@ class GrpcClientInterceptor(
             getattr(details, "wait_for_ready", None),
             getattr(details, "compression", None),
         )
-        context = None if isinstance(span, NoopSpan) else activate(getattr(span, "wrapped", span), previous)
+        context = activate_span(span, previous)
         try:
             call = continuation(changed, request)
         except BaseException as exc:

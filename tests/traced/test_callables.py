@@ -8,6 +8,8 @@ import functools
 import inspect
 import pickle
 
+import pytest
+
 import ddtrace_manual as dd
 
 
@@ -60,6 +62,16 @@ def test_instances_copy_and_pickle(spans):
         assert again.__wrapped__ is not traced.__wrapped__
         assert again(1) == 4
         assert spans.finished[-1].service == "s"
+
+
+@pytest.mark.parametrize("options", [{}, {"tags": {"a": 1}}])
+def test_replacing_what_is_wrapped(spans, options):
+    """Whoever exchanges the function behind a traced one, as proxies of wrapt allow, has the new one called."""
+    traced = dd.traced("add", **options)(add)
+    traced.__wrapped__ = lambda first, second: first * second
+    assert traced(3, 4) == 12
+    assert copy.copy(traced)(3, 4) == 12
+    assert spans.names == ["add", "add"]
 
 
 def test_instances_do_not_bind(spans):

@@ -359,6 +359,18 @@ def test_fork_without_a_pipeline(make_provider, state):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_a_fork_while_a_tracer_is_being_made(make_provider, is_enabled):
+    """The child does not wait for a thread that it does not have."""
+    provider = make_provider()
+    if not is_enabled:
+        provider.reconfigure(**pipeline(enabled=False))
+    with provider._tracers_lock:
+        provider._renew_after_fork()
+        assert provider._tracers_lock.acquire(blocking=False)
+        provider._tracers_lock.release()
+
+
 def test_without_fork(monkeypatch):
     """Where processes cannot fork there is nothing to hook into."""
     monkeypatch.delattr(os, "register_at_fork")
