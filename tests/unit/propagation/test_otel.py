@@ -297,14 +297,7 @@ def test_each_format_alone(single, fields):
     assert remote_context_of(read) is not None or baggage.get_all(read) == {"a": "b"}
 
 
-@pytest.fixture
-def restored():
-    """Put the default settings back afterwards."""
-    yield
-    install_propagator(Propagator(PropagationSettings()))
-
-
-def test_the_entry_point_follows_the_installed_settings(restored):
+def test_the_entry_point_follows_the_installed_settings(clean_runtime):
     """A propagator made without arguments uses what was installed last, also afterwards."""
     entry_point = DatadogPropagator()
     install_propagator(Propagator(PropagationSettings()))
