@@ -35,7 +35,6 @@ OWNERS = {
     "opentelemetry": "opentelemetry-api",
     "wrapt": "wrapt",
     "msgpack": "msgpack",
-    "ddsketch": "ddsketch",
     "requests": "requests",
     "typing_extensions": "typing-extensions",
     OWN: "ourselves",

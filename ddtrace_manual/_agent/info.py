@@ -29,24 +29,16 @@ class AgentInfo:
     """The answer to `/info`; a field the Agent left out, or filled with rubbish, has its default."""
 
     version: str = ""
-    git_commit: str = ""
     endpoints: frozenset[str] = frozenset()
-    feature_flags: frozenset[str] = frozenset()
     client_drop_p0s: bool = False
     span_events: bool = False
-    span_meta_structs: bool = False
-    long_running_spans: bool = False
     peer_tags: tuple[str, ...] = ()
     span_kinds_stats_computed: tuple[str, ...] = ()
-    obfuscation_version: int = 0
-    obfuscation: Mapping[str, Any] | None = None  # Any: JSON, its parts are read by whoever obfuscates
     filter_tags_require: tuple[str, ...] = ()
     filter_tags_reject: tuple[str, ...] = ()
     filter_tags_regex_require: tuple[str, ...] = ()
     filter_tags_regex_reject: tuple[str, ...] = ()
     ignore_resources: tuple[str, ...] = ()
-    evp_proxy_allowed_headers: tuple[str, ...] = ()
-    default_env: str = ""
     statsd_port: int = 0
     org_prop_marker: str = ""
     container_tags_hash: str = ""
@@ -68,7 +60,6 @@ class Features:
     peer_tags: tuple[str, ...] = ()
     span_kinds: tuple[str, ...] = DEFAULT_SPAN_KINDS
     """In lower case."""
-    big_resource: bool = False
 
 
 def parse_info(body: bytes, headers: Mapping[str, str] | None = None) -> AgentInfo:
@@ -92,24 +83,16 @@ def parse_info(body: bytes, headers: Mapping[str, str] | None = None) -> AgentIn
     filter_tags_regex = _mapping(document.get("filter_tags_regex"))
     return AgentInfo(
         version=_text(document.get("version")),
-        git_commit=_text(document.get("git_commit")),
         endpoints=frozenset(_texts(document.get("endpoints"))),
-        feature_flags=frozenset(_texts(document.get("feature_flags"))),
         client_drop_p0s=document.get("client_drop_p0s") is True,
         span_events=document.get("span_events") is True,
-        span_meta_structs=document.get("span_meta_structs") is True,
-        long_running_spans=document.get("long_running_spans") is True,
         peer_tags=_texts(document.get("peer_tags")),
         span_kinds_stats_computed=_texts(document.get("span_kinds_stats_computed")),
-        obfuscation_version=_number(document.get("obfuscation_version")),
-        obfuscation=_mapping(config.get("obfuscation")) or None,
         filter_tags_require=_texts(filter_tags.get("require")),
         filter_tags_reject=_texts(filter_tags.get("reject")),
         filter_tags_regex_require=_texts(filter_tags_regex.get("require")),
         filter_tags_regex_reject=_texts(filter_tags_regex.get("reject")),
         ignore_resources=_texts(document.get("ignore_resources")),
-        evp_proxy_allowed_headers=_texts(document.get("evp_proxy_allowed_headers")),
-        default_env=_text(config.get("default_env")),
         statsd_port=_number(config.get("statsd_port")),
         org_prop_marker=_text(document.get("org_prop_marker")),
         container_tags_hash=(headers or {}).get("Datadog-Container-Tags-Hash", ""),
@@ -157,7 +140,6 @@ def choose_features(
         stats=stats_enabled and stats_supported(known, ignore_agent_version=ignore_agent_version),
         peer_tags=known.peer_tags,
         span_kinds=tuple(kind.lower() for kind in known.span_kinds_stats_computed) or DEFAULT_SPAN_KINDS,
-        big_resource="big_resource" in known.feature_flags,
     )
 
 

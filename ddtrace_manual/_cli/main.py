@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 _CANNOT_ARRIVE: Final = 1
 _INTERRUPTED: Final = 130
-_COMPANIONS: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgpack", "requests", "wrapt", "ddsketch")
+_COMPANIONS: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgpack", "requests", "wrapt")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

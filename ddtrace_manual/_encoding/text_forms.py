@@ -45,7 +45,7 @@ def with_text_events(dd_span: DDSpan) -> DDSpan:
     moved = dd_span.copy()
     events = moved.pop("span_events", None)
     if events:
-        moved["meta"] = {**dd_span.get("meta", {}), EVENTS: events_text(events)}
+        _put_text(moved, EVENTS, events_text(events))
     return moved
 
 
@@ -54,8 +54,15 @@ def with_text_links(dd_span: DDSpan) -> DDSpan:
     moved = dd_span.copy()
     links = moved.pop("span_links", None)
     if links:
-        moved["meta"] = {**dd_span.get("meta", {}), SPAN_LINKS: links_text(links)}
+        _put_text(moved, SPAN_LINKS, links_text(links))
     return moved
+
+
+def _put_text(moved: DDSpan, key: str, text: str) -> None:
+    """Set a tag on a shallow copy of a span; a metric of the same name gives way."""
+    moved["meta"] = {**moved.get("meta", {}), key: text}
+    if key in moved.get("metrics", ()):
+        moved["metrics"] = {name: value for name, value in moved["metrics"].items() if name != key}
 
 
 def _bounded_array(items: Iterable[dict[str, Any]]) -> str:

@@ -25,7 +25,6 @@ from ddtrace_manual._model import SpanRecord
 
 from .direct import OrdinarySpans
 from .first import FirstSpanTags, priority_of
-from .metadata import strip_credentials
 from .span import SpanMapper, separate
 
 if TYPE_CHECKING:
@@ -256,7 +255,7 @@ def _chunk_constants(settings: MappingSettings) -> dict[str, str]:
     """Return the constant tags of the first span of a chunk (§11)."""
     texts = {
         tags.LANGUAGE: "" if settings.otel_semantics else "python",
-        tags.GIT_REPOSITORY_URL: strip_credentials(settings.git_repository_url),
+        tags.GIT_REPOSITORY_URL: settings.git_repository_url,
         tags.GIT_COMMIT_SHA: settings.git_commit_sha,
         tags.MAIN_PACKAGE: settings.main_package,
         tags.PROCESS_TAGS: settings.process_tags,

@@ -1,4 +1,4 @@
-"""Events, links and errors: their native forms, and the JSON texts for payloads that have no field for them.
+"""Events and links in native form, and error tags; `_encoding/text_forms.py` has the JSON texts.
 
 Deviations from the Rust SDK: link attributes are flattened, link flags carry bit 31, invalid event
 attributes are dropped.
@@ -8,21 +8,20 @@ Source: spec/span-mapping.md §8-§10.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from ddtrace_manual import _tags as tags
-from ddtrace_manual._ids import MASK_64, format_span_id, format_trace_id
+from ddtrace_manual._ids import MASK_64
 
 from .attributes import HTTP_STATUS, flatten_texts, format_value, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ddtrace_manual._model import DDSpan, EventRecord, LinkRecord, SpanRecord
+    from ddtrace_manual._model import EventRecord, LinkRecord, SpanRecord
 
-__all__ = ["map_events", "map_links", "to_text_events", "to_text_links", "write_error"]
+__all__ = ["map_events", "map_links", "write_error"]
 
 FLAGS_KNOWN = 1 << 31
 _EXCEPTION = "exception"
@@ -32,7 +31,6 @@ _ERROR_TAGS = (
     ("exception.stacktrace", tags.ERROR_STACK),
 )
 _INT64_LIMIT = 1 << 63
-_VALUE_NAMES = ("string_value", "bool_value", "int_value", "double_value")
 
 
 def write_error(span: SpanRecord, meta: dict[str, str], metrics: dict[str, float], *, otel_semantics: bool) -> None:
@@ -138,31 +136,6 @@ def _map_array(values: Sequence[Any]) -> dict[str, Any] | None:  # Any: see §10
     return {"type": 4, "array_value": {"values": items}}
 
 
-def to_text_events(dd_span: DDSpan) -> None:
-    """Move the events of a span into `meta["events"]`, as a JSON text of natural values.
-
-    Source: spec/span-mapping.md §10.2.
-    """
-    events = dd_span.pop("span_events", None)
-    if not events:
-        return
-    texts = []
-    for event in events:
-        natural: dict[str, Any] = {"name": event["name"], "time_unix_nano": event["time_unix_nano"]}  # Any: see §10.2
-        attributes = event.get("attributes")
-        if attributes:
-            natural["attributes"] = {key: _natural(typed) for key, typed in attributes.items()}
-        texts.append(natural)
-    _write_text(dd_span, tags.EVENTS, texts)
-
-
-def _natural(typed: Mapping[str, Any]) -> Any:  # Any: a scalar or a list of scalars
-    array = typed.get("array_value")
-    if array is not None:
-        return [_natural(item) for item in array["values"]]
-    return typed[_VALUE_NAMES[typed["type"]]]
-
-
 # --- links -----------------------------------------------------------------------------------------------------------
 
 
@@ -194,33 +167,3 @@ def map_links(links: Sequence[LinkRecord]) -> list[dict[str, Any]]:  # Any: valu
             place_of[link.span_id] = len(mapped)
             mapped.append(native)
     return mapped
-
-
-def to_text_links(dd_span: DDSpan) -> None:
-    """Move the links of a span into `meta["_dd.span_links"]`, as a JSON text with ids in hexadecimal.
-
-    Source: spec/span-mapping.md §9.
-    """
-    links = dd_span.pop("span_links", None)
-    if not links:
-        return
-    texts = []
-    for link in links:
-        trace_id = link.get("trace_id_high", 0) << 64 | link["trace_id"]
-        text: dict[str, Any] = {  # Any: values of mixed types
-            "trace_id": format_trace_id(trace_id),
-            "span_id": format_span_id(link["span_id"]),
-        }
-        if link.get("attributes"):
-            text["attributes"] = dict(sorted(link["attributes"].items()))
-        if link.get("tracestate"):
-            text["tracestate"] = link["tracestate"]
-        if "flags" in link:
-            text["flags"] = link["flags"] & ~FLAGS_KNOWN
-        texts.append(text)
-    _write_text(dd_span, tags.SPAN_LINKS, texts)
-
-
-def _write_text(dd_span: DDSpan, key: str, value: object) -> None:
-    dd_span["meta"][key] = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    dd_span["metrics"].pop(key, None)

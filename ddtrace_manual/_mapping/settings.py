@@ -41,13 +41,13 @@ class MappingSettings:
     hostname: str = ""
     """Host name to report on spans that start a trace; "" reports none."""
     git_repository_url: str = ""
-    """Repository of the running code; credentials in it are removed by the mapping."""
+    """Repository of the running code; without credentials."""
     git_commit_sha: str = ""
     """Commit of the running code."""
     main_package: str = ""
     """Distribution that is the program, `_dd.python_main_package`."""
     process_tags: str = ""
-    """Text of `_dd.tags.process` (see `metadata.format_process_tags`); "" writes none."""
+    """Text of `_dd.tags.process` (see `config`); "" writes none."""
     service_mapping: Mapping[str, str] = field(default_factory=dict)
     """Service name → name to report instead; applied once, to the resolved service of each span."""
     resource_from_span_name: bool = False

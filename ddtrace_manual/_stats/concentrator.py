@@ -231,13 +231,6 @@ class Concentrator:
             taken, self._collapsed = self._collapsed, {}
             return taken
 
-    def reset_after_fork(self) -> None:
-        """Forget what the parent counted (it sends that itself) and replace the lock."""
-        self._lock = threading.Lock()
-        self._buckets = {}
-        self._collapsed = {}
-        self._oldest_ns = self._align(self._clock.wall_ns())
-
     def _add(
         self,
         key: PlainKey,

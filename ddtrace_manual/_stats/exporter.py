@@ -112,12 +112,6 @@ class BucketExporter:
             _log.log(logging.ERROR, "flush", "Lost a payload of statistics", exc_info=True)
             return False
 
-    def reset_after_fork(self) -> None:
-        """Forget what the parent counted and begin a sequence of our own."""
-        self._concentrator.reset_after_fork()
-        self._sequence = 0
-        self._flushed_ns = self._clock.monotonic_ns()
-
     def _report_collapsed(self) -> None:
         collapsed = self._concentrator.take_collapsed()
         if self._on_collapsed is not None:

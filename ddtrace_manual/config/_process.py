@@ -30,7 +30,7 @@ GIT_TAGS: Final = ("git.repository_url", "git.commit.sha", "python_main_package"
 _MAX_VALUE: Final = 100
 _RUNS: Final = re.compile("_{2,}")
 _OMITTED: Final = frozenset({"", "/", "\\", "bin"})
-_CREDENTIALS: Final = re.compile(r"^((?:https?|ssh)://)[^/]*@")
+_CREDENTIALS: Final = re.compile(r"^((?:https?|ssh)://)[^/]*@", re.IGNORECASE)
 _OPTIONS_WITH_VALUE: Final = ("-W", "-X", "--check-hash-based-pycs")
 
 

@@ -54,12 +54,6 @@ class SpanSampler:
             if rule is not None and rule.rate.keeps(span["span_id"]) and rule.admits():
                 rule.mark(span)
 
-    def reset_after_fork(self) -> None:
-        """Replace locks that another thread of the parent may have held."""
-        for rule in self._rules:
-            if rule.limiter is not None:
-                rule.limiter.reset_after_fork()
-
     def _rule_for(self, service: str, name: str) -> _CompiledSpanRule | None:
         key = (service, name)
         try:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ddtrace_manual._mapping import to_text_events, to_text_links
+from ddtrace_manual._encoding.text_forms import with_text_events, with_text_links
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord
 
 
@@ -137,7 +137,7 @@ def test_text_links(map_one):
     """As text, ids are hexadecimal, attributes sorted and flags without the bit that says they are known."""
     link = LinkRecord(0x10 << 64 | 1234567890, 9876543210, {"foo": "bar", "a": 1}, "dd=s:2;o:synthetics;t.dm:-4", 1)
     dd_span = map_one({"_dd.span_links": 5}, link_records=[link, LinkRecord(1, 2), LinkRecord(1, 3, flags=0)])
-    to_text_links(dd_span)
+    dd_span = with_text_links(dd_span)
     assert "span_links" not in dd_span
     assert dd_span["meta"]["_dd.span_links"] == (
         '[{"trace_id":"000000000000001000000000499602d2","span_id":"000000024cb016ea",'
@@ -219,7 +219,7 @@ def test_text_events(map_one):
         EventRecord("bare", 1),
     ]
     dd_span = map_one({"events": 5}, event_records=events)
-    to_text_events(dd_span)
+    dd_span = with_text_events(dd_span)
     assert "span_events" not in dd_span
     assert dd_span["meta"]["events"] == (
         '[{"name":"second_event","time_unix_nano":1700000000000000000,'
@@ -232,10 +232,7 @@ def test_text_events(map_one):
 def test_text_forms_of_nothing(map_one):
     """Without links and events the text forms change nothing."""
     dd_span = map_one({"a": 1})
-    before = dict(dd_span["meta"])
-    to_text_links(dd_span)
-    to_text_events(dd_span)
-    assert dd_span["meta"] == before
+    assert with_text_links(with_text_events(dd_span)) == dd_span
 
 
 def test_numbers_without_a_field(map_one):

@@ -44,24 +44,16 @@ def test_parse():
 
     assert parse_info(body, {"Datadog-Container-Tags-Hash": "h"}) == AgentInfo(
         version="7.70.1",
-        git_commit="abc",
         endpoints=frozenset(DOCUMENT["endpoints"]),
-        feature_flags=frozenset({"big_resource"}),
         client_drop_p0s=True,
         span_events=True,
-        span_meta_structs=True,
-        long_running_spans=True,
         peer_tags=("db.hostname", "peer.service"),
         span_kinds_stats_computed=("Server", "client"),
-        obfuscation_version=1,
-        obfuscation={"redis": {"enabled": True}},
         filter_tags_require=("a:b",),
         filter_tags_reject=("c",),
         filter_tags_regex_require=("d:e.*",),
         filter_tags_regex_reject=("f",),
         ignore_resources=("GET /health",),
-        evp_proxy_allowed_headers=("Content-Type",),
-        default_env="none",
         statsd_port=8125,
         org_prop_marker="m",
         container_tags_hash="h",
@@ -144,7 +136,6 @@ def test_capable_agent():
         stats=True,
         peer_tags=("db.hostname", "peer.service"),
         span_kinds=("server", "client"),
-        big_resource=True,
     )
     assert choose_features(info).trace_version == "v0.4"
     assert not choose_features(info, stats_enabled=False).stats

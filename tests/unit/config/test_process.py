@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtrace_manual.config import process_environ, publish_session
-from ddtrace_manual.config._process import normalize_tag_value, run_module
+from ddtrace_manual.config._process import normalize_tag_value, run_module, without_credentials
 
 SCRIPT = "entrypoint.basedir:app,entrypoint.name:main,entrypoint.type:script,entrypoint.workdir:srv"
 
@@ -104,3 +104,20 @@ def test_the_session_is_published_for_children(monkeypatch):
     publish_session("child", environ)
     assert environ == {"_DD_ROOT_PY_SESSION_ID": "root", "_DD_PARENT_PY_SESSION_ID": "child"}
     monkeypatch.delenv("_DD_ROOT_PY_SESSION_ID")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://token:x@gitlab.com/a/b.git", "https://gitlab.com/a/b.git"),
+        ("http://token@gitlab.com/a/b.git", "http://gitlab.com/a/b.git"),
+        ("ssh://token@gitlab.com/a/b.git", "ssh://gitlab.com/a/b.git"),
+        ("HTTPS://a@b@host", "HTTPS://host"),
+        ("https://host/path@1", "https://host/path@1"),
+        ("git@github.com:user/p.git", "git@github.com:user/p.git"),
+        ("gitlab.com/a/b.git", "gitlab.com/a/b.git"),
+        ("", ""),
+    ],
+)
+def test_credentials_leave_repository_urls(url, expected):
+    assert without_credentials(url) == expected

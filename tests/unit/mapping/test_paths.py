@@ -8,14 +8,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
-from ddtrace_manual._mapping import (
-    Mapper,
-    MappingSettings,
-    templates,
-    to_text_events,
-    to_text_links,
-    truncate_long_strings,
-)
+from ddtrace_manual._encoding.text_forms import with_text_events, with_text_links
+from ddtrace_manual._encoding.wire_text import repaired
+from ddtrace_manual._mapping import Mapper, MappingSettings, templates
 from ddtrace_manual._mapping import attributes as attributes_module
 from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, SPECIAL
 from ddtrace_manual._mapping.names import STEERING
@@ -217,10 +212,7 @@ def test_chunk_is_well_formed(variant, pair, priority, partial):
     assert len(chunk) == len(pair)
     for dd_span in chunk:
         check(dd_span)
-        to_text_events(dd_span)
-        to_text_links(dd_span)
-        truncate_long_strings(dd_span)
-        check(dd_span)
+        check(repaired(with_text_links(with_text_events(dd_span))))
 
 
 @given(pairs, keys)

@@ -91,13 +91,3 @@ def test_remembered_matches_are_bounded(clock, monkeypatch):
     sampler.sample(chunk, 0)
     assert [_MECHANISM in span["metrics"] for span in chunk[:30]] == [str(i).startswith("1") for i in range(30)]
     assert len(sampler._matches) <= 4
-
-
-def test_fork_while_locked(clock):
-    """After a fork the limits work even if their locks were held."""
-    sampler = SpanSampler([SpanSamplingRule(name="a", max_per_second=1), SpanSamplingRule(name="b")], clock)
-    sampler._rules[0].limiter._lock.acquire()
-    sampler.reset_after_fork()
-    chunk = [_span(name="a")]
-    sampler.sample(chunk, 0)
-    assert _sampled(chunk) == [True]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import threading
 from collections import defaultdict
 
@@ -245,16 +244,6 @@ def test_rules_can_be_replaced(clock, make_span):
     concentrator.rules = AggregationRules(span_kinds=["batch"])
     concentrator.add_chunk([span])
     assert _totals(concentrator.flush(force=True))[0] == 1
-
-
-def test_fork_forgets(clock, make_span):
-    """A forked child starts empty, even if the lock was held when it was made."""
-    concentrator = Concentrator(limits=CardinalityLimits(keys=1, resources=0), clock=clock)
-    concentrator.add_chunk([make_span(service=str(random.random()))])
-    concentrator._lock.acquire()
-    concentrator.reset_after_fork()
-    assert concentrator.flush(force=True) == []
-    assert concentrator.take_collapsed() == {}
 
 
 def test_default_sketch_is_ours():
