@@ -10,7 +10,7 @@ sampler be tested without a tracer. The engine (`_tracing`) subclasses both and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from opentelemetry.trace import SpanKind
 from typing_extensions import Required
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-    from .propagation._repeated import RepeatedHeaders
 
 __all__ = [
     "AUTO_KEEP",
@@ -40,6 +38,7 @@ __all__ = [
     "USER_REJECT",
     "DDSpan",
     "EventRecord",
+    "HeaderCache",
     "LinkRecord",
     "PropagationState",
     "RemoteContext",
@@ -71,6 +70,13 @@ STATUS_OK = 1
 STATUS_ERROR = 2
 
 
+class HeaderCache(Protocol):
+    """Headers written for one span of a trace, to be written again for another one."""
+
+    def write(self, state: PropagationState, span_id: int, headers: dict[str, str]) -> bool:
+        """Add the headers of a span; return False when the state has changed since they were made."""
+
+
 class PropagationState:
     """What travels with a trace besides its ids; shared by all spans of one local trace.
 
@@ -97,7 +103,7 @@ class PropagationState:
     """Value of `_dd.propagation_error`; the last error wins."""
     parent_tag: str | None = None
     """Value of `_dd.parent_id`: the last Datadog span id (`p` of the `dd` member), verbatim."""
-    repeated_headers: RepeatedHeaders | None = None
+    repeated_headers: HeaderCache | None = None
     """What the propagator wrote last, for the next injection; it checks itself whether that still holds."""
 
 

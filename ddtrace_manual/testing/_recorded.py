@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ddtrace_manual import _tags
 from ddtrace_manual._model import STATUS_ERROR
 
 if TYPE_CHECKING:
+    from ddtrace_manual._mapping import Mapper
     from ddtrace_manual._model import DDSpan, EventRecord, LinkRecord
     from ddtrace_manual._tracing import Span
 
-    from ._recorder import SpanRecorder
+__all__ = ["RecordedSpan", "RecordedSpans"]
 
-__all__ = ["RecordedSpan"]
+
+class RecordedSpans(Protocol):
+    """What a recorded span asks its recorder for."""
+
+    @property
+    def mapper(self) -> Mapper:
+        """What turns spans into Datadog's."""
+
+    def mapped(self, span: Span) -> DDSpan:
+        """Return a span as the Agent would get it."""
+
+    def __iter__(self) -> Iterator[RecordedSpan]:
+        """Iterate over all recorded spans, by start."""
 
 
 class RecordedSpan:
@@ -28,7 +41,7 @@ class RecordedSpan:
 
     __slots__ = ("_recorder", "span")
 
-    def __init__(self, span: Span, recorder: SpanRecorder) -> None:
+    def __init__(self, span: Span, recorder: RecordedSpans) -> None:
         self.span = span
         self._recorder = recorder
 
