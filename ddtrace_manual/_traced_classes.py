@@ -7,8 +7,9 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._arguments import Parameters
-from ._traced_calls import TracedCall
-from ._traced_generators import context_manager_parts, is_generator_runner, runner_of
+from ._traced_calls import is_traced
+from ._traced_functions import kind_of
+from ._traced_generators import context_manager_parts
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class OptionsByFunction:
         options.pop("only", None)
         if self._names:
             options["capture_args"] = self._names_of(function)
-        if context_manager_parts(function) is None and not is_generator_runner(runner_of(function)):
+        if context_manager_parts(function) is None and not kind_of(function).is_generator:
             options.pop("active_across_yield", None)
         return options
 
@@ -196,6 +197,5 @@ def _chosen(cls: type, name: str, members: Mapping[str, Any]) -> Any:
 
 def _is_traced(member: object) -> bool:
     return any(
-        isinstance(function, TracedCall) or isinstance(getattr(function, "__wrapped__", None), TracedCall)
-        for function in functions_of(member)
+        is_traced(function) or is_traced(getattr(function, "__wrapped__", None)) for function in functions_of(member)
     )

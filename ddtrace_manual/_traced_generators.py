@@ -12,7 +12,6 @@ Exceptions are thrown into the decorated generator outside of any `except` block
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 import types
 from types import CodeType
@@ -20,77 +19,33 @@ from typing import TYPE_CHECKING, Any
 
 from ._context import CLOSED_KEY, get_current, restore, set_current, skip_closed
 from ._span import activate_span, leave
-from ._traced_calls import Runner, run_coroutine, run_function, take_name
-from ._traced_plan import Plan, records_anything
+from ._traced_plan import Plan, enter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from ._context import Context
+    from ._types import Span
 
-__all__ = ["context_manager_parts", "is_generator_runner", "run_async_generator", "run_generator", "runner_of"]
+__all__ = ["Flow", "context_manager_parts", "drive", "first_step", "is_entered_by_contextlib"]
 
 # Any: generators of every type pass through this module.
 
 
-def run_generator(
-    target: Callable[..., Generator[Any, Any, Any]], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
+def drive(
+    inner: Generator[Any, Any, Any], plan: Plan, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
 ) -> Generator[Any, Any, Any]:
-    """Return a generator that runs the one `target` returns in a span, from its first step to its end."""
-    inner = target(*args, **kwargs)
-    if not records_anything():
-        return inner
-    outer = _drive(inner, plan, args, kwargs, stays=_stays_current(plan))
-    take_name(outer, inner)
-    return outer
-
-
-def run_async_generator(
-    target: Callable[..., AsyncGenerator[Any, Any]], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> AsyncGenerator[Any, Any]:
-    """Return an async generator that runs the one `target` returns in a span, from its first step to its end."""
-    inner = target(*args, **kwargs)
-    if not records_anything():
-        return inner
-    outer = _drive_async(inner, plan, args, kwargs, stays=_stays_current(plan))
-    take_name(outer, inner)
-    return outer
-
-
-def runner_of(target: Any) -> Runner:
-    """Return how calls are made, by what the target is or what its `__call__` is."""
-    for probe in (target, getattr(type(target), "__call__", None)):  # noqa: B004 - the method itself is wanted
-        if inspect.iscoroutinefunction(probe):
-            return run_coroutine
-        if inspect.isgeneratorfunction(probe):
-            return run_generator
-        if inspect.isasyncgenfunction(probe):
-            return run_async_generator
-    return run_function
-
-
-def is_generator_runner(runner: Runner) -> bool:
-    """Return whether this is the runner of generators or async generators."""
-    return runner is run_generator or runner is run_async_generator
-
-
-def _drive(
-    inner: Generator[Any, Any, Any], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], *, stays: bool
-) -> Generator[Any, Any, Any]:
-    outside = first = get_current()
-    span = plan.begin(args, kwargs, outside)
+    """Run a generator in a span that stays current while it is suspended, until it ends."""
+    first = get_current()
+    span = plan.begin(args, kwargs or {}, first)
     del args, kwargs  # the generator may let go of them
-    own = activate_span(span, outside)
-    inside = own or outside
+    own = activate_span(span, first)
     resume: Callable[[Any], Any] = inner.send
     argument: Any = None
     try:
         while True:
             value = resume(argument)
             argument = None
-            if not stays:
-                inside = get_current()
-                set_current(_still_open(outside))
             try:
                 argument = yield value
                 resume = inner.send
@@ -98,9 +53,6 @@ def _drive(
                 argument = exc
                 resume = inner.throw
             value = None  # what was yielded is the caller's alone from here on
-            if not stays:
-                outside = get_current()
-                set_current(_still_open(inside))
     except StopIteration as stop:  # only `resume` raises it here
         plan.returned(span, stop.value)
         return stop.value
@@ -110,80 +62,71 @@ def _drive(
     finally:
         argument = None  # an exception thrown in has this frame in its traceback
         span.end()
+        if own is not None:
+            restore(own, first)
+
+
+class Flow:
+    """The span of an async generator, and the context it is suspended with."""
+
+    __slots__ = ("first", "inside", "own", "span", "stays")
+
+    def __init__(self, span: Span, own: Context, first: Context, *, stays: bool) -> None:
+        self.span = span
+        self.own = self.inside = own
+        self.first = first
+        self.stays = stays
+
+    @classmethod
+    def start(cls, plan: Plan, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Flow | None:
+        """Start the span; `None` when nobody records it. Called by the traced function in its first step."""
+        stays = is_entered_by_contextlib(3) if plan.across is None else plan.across
+        first = get_current()
+        entered = enter(plan, first, args, kwargs or {})
+        if entered is None:
+            return None
         if not stays:
-            set_current(_still_open(outside))
-        elif own is not None:
-            restore(own, first)
+            set_current(first)
+        return cls(*entered, first, stays=stays)
 
+    def run(self, step: Any) -> Any:
+        """Return what to await for a step to be made in the span."""
+        return step if self.stays else self._run(step)
 
-async def _drive_async(
-    inner: AsyncGenerator[Any, Any], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], *, stays: bool
-) -> AsyncGenerator[Any, Any]:
-    first = get_current()
-    span = plan.begin(args, kwargs, first)
-    del args, kwargs  # the generator may let go of them
-    own = activate_span(span, first)
-    if own is not None and not stays:
-        set_current(first)
-    flow = _Flow(own or first)
-    step: Any = _first_step(inner)  # Any: cleared at the end
-    try:
-        while True:
-            value = await (step if stays else _run_step(flow, step))
-            try:
-                sent = yield value
-                step = inner.asend(sent)
-            except BaseException as exc:  # noqa: BLE001 - goes to the generator, whatever it is
-                step = inner.athrow(exc)
-            value = sent = None  # what was yielded is the caller's alone from here on
-    except StopAsyncIteration:  # only a step raises it here
-        return
-    except BaseException as exc:
-        leave(span, exc, plan.ignore)
-        raise
-    finally:
-        step = None  # an exception thrown in has this frame in its traceback
-        span.end()
-        if stays and own is not None:
-            restore(own, first)
+    @types.coroutine
+    def _run(self, step: Any) -> Generator[Any, Any, Any]:
+        """Await one step in the context of the generator; while the step waits, the caller's is current."""
+        outside = get_current()
+        inside = self.inside
+        set_current(inside if CLOSED_KEY not in inside else skip_closed(inside))
+        resume: Callable[[Any], Any] = step.send
+        argument: Any = None
+        try:
+            while True:
+                signal = resume(argument)
+                argument = None
+                self.inside = get_current()
+                set_current(_still_open(outside))
+                try:
+                    argument = yield signal
+                    resume = step.send
+                except BaseException as exc:  # noqa: BLE001 - goes to the generator, whatever it is
+                    argument = exc
+                    resume = step.throw
+                outside = get_current()
+                set_current(_still_open(self.inside))
+        except StopIteration as stop:  # only `resume` raises it here
+            return stop.value
+        finally:
+            argument = None  # see drive
+            self.inside = get_current()
+            set_current(outside if CLOSED_KEY not in outside else skip_closed(outside))
 
-
-class _Flow:
-    """The context an async generator is suspended with."""
-
-    __slots__ = ("inside",)
-
-    def __init__(self, inside: Context) -> None:
-        self.inside = inside
-
-
-@types.coroutine
-def _run_step(flow: _Flow, step: Any) -> Generator[Any, Any, Any]:
-    """Await one step of an async generator in its own context; while the step waits, the caller's is current."""
-    outside = get_current()
-    set_current(_still_open(flow.inside))
-    resume: Callable[[Any], Any] = step.send
-    argument: Any = None
-    try:
-        while True:
-            signal = resume(argument)
-            argument = None
-            flow.inside = get_current()
-            set_current(_still_open(outside))
-            try:
-                argument = yield signal
-                resume = step.send
-            except BaseException as exc:  # noqa: BLE001 - goes to the generator, whatever it is
-                argument = exc
-                resume = step.throw
-            outside = get_current()
-            set_current(_still_open(flow.inside))
-    except StopIteration as stop:  # only `resume` raises it here
-        return stop.value
-    finally:
-        argument = None  # see _drive
-        flow.inside = get_current()
-        set_current(_still_open(outside))
+    def finish(self) -> None:
+        """End the span; the caller's context is current again."""
+        self.span.end()
+        if self.stays:
+            restore(self.own, self.first)
 
 
 def _still_open(context: Context) -> Context:
@@ -191,7 +134,7 @@ def _still_open(context: Context) -> Context:
     return context if CLOSED_KEY not in context else skip_closed(context)
 
 
-def _first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+def first_step(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
     """Ask for the first step without telling the event loop about the generator.
 
     The loop knows the driving generator, and closes it when it is abandoned or the loop ends. Were it to know both,
@@ -229,8 +172,13 @@ _MAKERS: dict[CodeType, Any] = {
 }
 """The function that contextlib puts around a generator function, by its code, to the decorator that made it."""
 
-_CALLERS = frozenset({getattr(contextlib._GeneratorContextManager.__init__, "__code__", None)})
-"""Code that calls a generator function for the sake of a `with` block."""
+_ENTRIES = frozenset(
+    {
+        contextlib._GeneratorContextManager.__enter__.__code__,
+        contextlib._AsyncGeneratorContextManager.__aenter__.__code__,
+    }
+)
+"""Code that advances a generator for the first time for the sake of a `with` block."""
 
 
 def context_manager_parts(target: object) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
@@ -241,12 +189,10 @@ def context_manager_parts(target: object) -> tuple[Callable[..., Any], Callable[
     return None if generator_function is None else (_MAKERS[target.__code__], generator_function)
 
 
-def _stays_current(plan: Plan) -> bool:
-    """Return whether the span is current in the caller between the steps; called by a runner.
+def is_entered_by_contextlib(depth: int = 2) -> bool:
+    """Return whether a generator's first step is that of a `with` block; called by the generator itself.
 
-    Unless the option says so, that is when contextlib calls: then between the steps lies the `with` block.
+    Args:
+        depth: How many frames lie between this one and whoever advances the generator, that one included.
     """
-    if plan.across is not None:
-        return plan.across
-    # 0 is this function, 1 the runner, 2 the stand-in's __call__, 3 whoever called it.
-    return sys._getframe(3).f_code in _CALLERS
+    return sys._getframe(depth).f_code in _ENTRIES

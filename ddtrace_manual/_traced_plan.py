@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from inspect import CO_ITERABLE_COROUTINE
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -12,17 +15,30 @@ from typing_extensions import TypedDict
 
 from . import _options
 from ._arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags
+from ._context import SPAN_KEY, Context, activate, get_current, restore
 from ._foreign import NoopSpan
 from ._log import RateLimitedLogger, get_logger
 from ._runtime import RUNTIME
-from ._span import begin
+from ._span import begin, leave
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from ._context import Context
     from ._types import Kind, LinkTarget, Span, Tags
 
-__all__ = ["CaptureArgs", "CaptureReturn", "Plan", "TracedOptions", "check_options", "default_name"]
+__all__ = [
+    "CaptureArgs",
+    "CaptureReturn",
+    "Plan",
+    "TracedOptions",
+    "await_rest",
+    "check_options",
+    "default_name",
+    "enter",
+    "finish",
+    "is_awaitable",
+    "records_anything",
+    "start",
+]
 
 # Once for each function and option in the life of the process.
 _log = RateLimitedLogger(get_logger("traced"), interval_s=math.inf)
@@ -111,7 +127,7 @@ def default_name(target: Any) -> str:  # Any: any callable
 
 
 class Plan:
-    """How the calls of one callable are traced. Immutable.
+    """How the calls of one callable are traced. Immutable; can be pickled if the callables among the options can.
 
     Attributes:
         name: Span name.
@@ -120,6 +136,7 @@ class Plan:
         given: The options as given, for pickling.
         across: Whether a generator's span stays current while it is suspended; `None`: for context managers only.
         is_plain: There is nothing to do per call but start and end a span.
+        uses_arguments: The span depends on the arguments of the call.
     """
 
     __slots__ = (
@@ -132,6 +149,7 @@ class Plan:
         "is_plain",
         "name",
         "options",
+        "uses_arguments",
     )
 
     def __init__(self, target: Callable[..., Any], name: str | None, given: TracedOptions) -> None:  # Any: any callable
@@ -154,6 +172,7 @@ class Plan:
             self._check_names(capture)
         elif capture is True:
             self._dynamic["capture_args"] = self._all_names(target)
+        self.uses_arguments = bool(self._dynamic)
         self.is_plain = not (self.options or self._dynamic or self.capture_return or self.ignore)
 
     def for_bound(self, bound: Callable[..., Any]) -> Plan:  # Any: any callable
@@ -245,6 +264,102 @@ class Plan:
 def records_anything() -> bool:
     """Return whether somebody is there to record a span, so that the application's callables are worth calling."""
     return RUNTIME.engine is not None or RUNTIME.use_otel or trace._TRACER_PROVIDER is not None
+
+
+# -- one call ------------------------------------------------------------------------------------------
+
+_NO_KEYWORDS: dict[str, Any] = {}  # Any: arguments of every type; never written to
+
+
+def start(
+    plan: Plan,
+    previous: Context,
+    args: tuple[Any, ...] = (),  # Any: arguments of every type
+    kwargs: dict[str, Any] = _NO_KEYWORDS,  # Any: likewise
+) -> Span | None:
+    """Start the span of one call; `None` when nobody records it."""
+    if not records_anything():
+        return None
+    span = plan.begin(args, kwargs, previous)
+    return None if isinstance(span, NoopSpan) else span
+
+
+def enter(
+    plan: Plan,
+    previous: Context,
+    args: tuple[Any, ...] = (),  # Any: arguments of every type
+    kwargs: dict[str, Any] = _NO_KEYWORDS,  # Any: likewise
+) -> tuple[Span, Context] | None:
+    """Start the span of one call and make it current; `None` when nobody records it."""
+    parent: Any = previous.get(SPAN_KEY)  # Any: see SpanScope.__enter__
+    try:
+        source: Any = None if parent is None else parent.child_source  # Any: likewise
+    except AttributeError:  # another library's span
+        source = None
+    if source is RUNTIME.source and plan.is_plain:
+        made = source.child(parent, plan.name)
+        return made, activate(made, previous)
+    span = start(plan, previous, args, kwargs)
+    return None if span is None else (span, activate(getattr(span, "wrapped", span), previous))
+
+
+def finish(span: Span, context: Context, previous: Context) -> None:
+    """End the span of a call and put the caller's context back."""
+    try:
+        span.end()
+    finally:
+        restore(context, previous)
+
+
+def is_awaitable(result: object) -> bool:
+    """Return whether what a function returned is still to be awaited."""
+    return hasattr(type(result), "__await__") or (
+        isinstance(result, GeneratorType) and bool(result.gi_code.co_flags & CO_ITERABLE_COROUTINE)
+    )
+
+
+def await_rest(awaitable: Any, span: Span, plan: Plan) -> Coroutine[Any, Any, Any]:  # Any: of every type
+    """Return a coroutine that awaits what a call returned in the span of the call, and ends that."""
+    outer: Any = _await_in_span(_Unstarted(awaitable, span), plan)  # Any: its name may be set
+    with contextlib.suppress(AttributeError):  # an awaitable of another kind
+        outer.__name__, outer.__qualname__ = awaitable.__name__, awaitable.__qualname__
+    return outer  # type: ignore[no-any-return] # see above
+
+
+class _Unstarted:
+    """Holds an awaitable and its span until the await; if that never comes, it ends the span.
+
+    The awaitable is then discarded without a second "never awaited" warning.
+    """
+
+    __slots__ = ("awaitable", "span")
+
+    def __init__(self, awaitable: Any, span: Span) -> None:  # Any: of every type
+        self.awaitable = awaitable
+        self.span = span
+
+    def __del__(self) -> None:
+        if self.awaitable is not None:
+            if hasattr(self.awaitable, "close"):
+                self.awaitable.close()
+            self.span.end()
+
+
+async def _await_in_span(held: _Unstarted, plan: Plan) -> Any:  # Any: of every type
+    awaitable, held.awaitable = held.awaitable, None
+    span = held.span
+    previous = get_current()
+    context = activate(getattr(span, "wrapped", span), previous)
+    try:
+        result = await awaitable
+        if plan.capture_return:
+            plan.returned(span, result)
+        return result  # noqa: TRY300 - what leaves the span is recorded from here, too
+    except BaseException as exc:
+        leave(span, exc, plan.ignore)
+        raise
+    finally:
+        finish(span, context, previous)
 
 
 def _checked(option: str, value: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from ._span import SpanScope
-from ._traced_calls import stand_in
+from ._traced_calls import make_traced
 from ._traced_classes import (
     UNTRACED_MARK,
     OptionsByFunction,
@@ -16,7 +16,8 @@ from ._traced_classes import (
     trace_class,
     wrap_descriptor,
 )
-from ._traced_generators import context_manager_parts, is_generator_runner, runner_of
+from ._traced_functions import kind_of
+from ._traced_generators import context_manager_parts
 from ._traced_plan import Plan, default_name
 from .exceptions import ConfigurationError
 
@@ -53,10 +54,10 @@ def decorate(target: Any, name: str | None, options: TracedOptions) -> Any:
     parts = context_manager_parts(target)
     if parts is not None:
         return _decorate_context_manager(target, parts, name, options)
-    runner = runner_of(target)
-    if "active_across_yield" in options and not is_generator_runner(runner):
+    kind = kind_of(target)
+    if "active_across_yield" in options and not kind.is_generator:
         raise ConfigurationError("option 'active_across_yield' is for generators and context-manager functions")
-    return stand_in(target, Plan(target, name, options), runner)
+    return make_traced(target, Plan(target, name, options), kind)
 
 
 def _decorate_descriptor(target: Any, name: str | None, options: TracedOptions) -> Any:

@@ -342,10 +342,25 @@ def test_without_an_event_loop(spans):
     assert spans.one("numbers").values == {"cleaned": True, "span.outcome": "closed"}
 
 
-def test_before_configure(monkeypatch):
-    """Without an engine the decorated generator itself is returned."""
+def test_before_configure(monkeypatch, spans):
+    """Without an engine the steps, what is sent and what is thrown pass through."""
     from ddtrace_manual._runtime import RUNTIME
 
+    @dd.traced
+    async def talk():
+        got = yield "ready"
+        with pytest.raises(KeyError):
+            yield got
+        yield "caught"
+
+    async def main():
+        generator = talk()
+        assert await generator.__anext__() == "ready"
+        assert await generator.asend("sent") == "sent"
+        assert await generator.athrow(KeyError()) == "caught"
+        await generator.aclose()
+
     monkeypatch.setattr(RUNTIME, "engine", None)
-    assert traced_count(1).ag_code is count.__code__
+    asyncio.run(main())
     assert not inspect.isgeneratorfunction(traced_count)
+    assert not spans.finished

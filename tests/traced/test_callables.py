@@ -66,8 +66,8 @@ def test_instances_copy_and_pickle(spans):
 
 @pytest.mark.parametrize("options", [{}, {"tags": {"a": 1}}])
 def test_replacing_what_is_wrapped(spans, options):
-    """Whoever exchanges the function behind a traced one, as proxies of wrapt allow, has the new one called."""
-    traced = dd.traced("add", **options)(add)
+    """Whoever exchanges the object behind a traced one, as proxies of wrapt allow, has the new one called."""
+    traced = dd.traced("add", **options)(Adder(3))
     traced.__wrapped__ = lambda first, second: first * second
     assert traced(3, 4) == 12
     assert copy.copy(traced)(3, 4) == 12

@@ -178,5 +178,5 @@ def test_tracebacks_stay_short():
     with pytest.raises(ValueError) as caught:
         inner()
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
-    assert names[-2:] == ["__call__", "work"]
+    assert names[-2:] == ["traced_call", "work"]
     assert len(names) == 3

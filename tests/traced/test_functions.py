@@ -32,8 +32,7 @@ def test_it_looks_like_its_twin(same_as):
     same_as(traced_add, add)
     assert get_type_hints(traced_add) == get_type_hints(add)
     assert traced_add.__wrapped__ is add
-    assert traced_add == add
-    assert hash(traced_add) == hash(add)
+    assert type(traced_add) is type(add)
 
 
 def test_no_container():
@@ -122,10 +121,9 @@ def test_pickling_by_name():
 
 
 def test_pickling_without_a_name_of_its_own():
-    """Where the name leads to the undecorated function, that one and the options are pickled."""
-    again = pickle.loads(pickle.dumps(dd.traced("n", service="s")(add)))
-    assert again.__wrapped__ is add
-    assert again(1) == 3.0
+    """Where the name leads to the undecorated function, `pickle` refuses, as for every other wrapper."""
+    with pytest.raises(pickle.PicklingError, match="not the same object"):
+        pickle.dumps(dd.traced("n", service="s")(add))
 
 
 def test_local_functions_do_not_pickle():

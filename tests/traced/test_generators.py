@@ -391,11 +391,24 @@ def test_active_across_yield(spans):
 
 
 def test_before_configure(monkeypatch, spans):
-    """Without an engine the decorated generator itself is returned."""
+    """Without an engine the steps, what is sent and the result pass through."""
     from ddtrace_manual._runtime import RUNTIME
 
+    @dd.traced
+    def talk():
+        got = yield "ready"
+        with pytest.raises(KeyError):
+            yield got
+        return "result"
+
     monkeypatch.setattr(RUNTIME, "engine", None)
-    assert traced_count(1).gi_code is count.__code__
+    generator = talk()
+    assert next(generator) == "ready"
+    assert generator.send("sent") == "sent"
+    with pytest.raises(StopIteration) as stop:
+        generator.throw(KeyError())
+    assert stop.value.value == "result"
+    assert not spans.finished
 
 
 def test_functions_returning_generators(spans):
