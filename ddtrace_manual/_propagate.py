@@ -43,7 +43,8 @@ def inject(
     """Write the headers that continue the current trace, and return the carrier.
 
     Args:
-        carrier: A mutable mapping or a list of pairs; default: a new dict. Headers of the same name are replaced.
+        carrier: A mutable mapping or a list of pairs; default: a new dict. Headers that an earlier trace left there,
+            its baggage included, are replaced or removed, whatever the case of their names and also as bytes.
         span: Inject this span, and the baggage that was set on it or on its parents, instead of the current one.
         setter: (carrier, name, value) → writes one header, for carriers of another form.
 
@@ -133,7 +134,7 @@ def inject_environ(env: MutableMapping[str, str]) -> MutableMapping[str, str]:
     """Write the current trace into environment variables for a child process, and return them.
 
     Names are header names in upper case with `_` for `-`, for example `TRACEPARENT`; variables of an
-    earlier trace are removed.
+    earlier trace and of its baggage are removed.
     """
     if RUNTIME.inject_environ is not None:
         RUNTIME.inject_environ(env, get_current())
@@ -192,7 +193,8 @@ def remove_baggage(key: str, *, span: OtelSpan | None = None) -> None:
 
 def clear_baggage(*, span: OtelSpan | None = None) -> None:
     """Remove all baggage items from the current context, or from the view of one span; see `set_baggage`."""
-    _change_baggage(without_baggage, span)
+    # Empty instead of absent: an injection removes what an earlier one wrote into the carrier.
+    _change_baggage(lambda context: baggage.clear(without_baggage(context)), span)
 
 
 def _change_baggage(change: Callable[[Context], Context], span: OtelSpan | None) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Final
+from typing import Final, TypedDict
 from urllib.parse import quote, unquote
 
 from ._values import BLANKS, is_printable
 
-__all__ = ["FIELDS", "LEGACY_PREFIX", "extract", "extract_legacy", "inject", "inject_legacy", "text_of"]
+__all__ = ["FIELDS", "LEGACY_PREFIX", "Limits", "extract", "extract_legacy", "inject", "inject_legacy", "text_of"]
 
 BAGGAGE: Final = "baggage"
 LEGACY_PREFIX: Final = "ot-baggage-"
@@ -33,6 +33,15 @@ Items = dict[str, tuple[str, str]]
 
 Count = Callable[[str, str], None]
 """Receives the name and the tag of a metric to count."""
+
+
+class Limits(TypedDict):
+    """Keyword arguments that all functions of this module share."""
+
+    max_items: int
+    max_bytes: int
+    count: Count
+
 
 _TRUNCATED = "context_header.truncated"
 _TOO_MANY = "truncation_reason:baggage_item_count_exceeded"
@@ -139,19 +148,56 @@ def _encode(name: str, text: str, entry: tuple[str, str] | None, value: object) 
     return f"{name}={text}"
 
 
-def extract_legacy(headers: Mapping[str, str]) -> Items:
-    """Return the items of `ot-baggage-<key>` headers (§9.5)."""
+class _Room:
+    """What the limits of the `baggage` header leave for further items of `ot-baggage-` headers."""
+
+    def __init__(self, max_items: int, max_bytes: int, count: Count) -> None:
+        self._items = max_items
+        self._bytes = max_bytes + len(",")
+        self._count = count
+
+    def takes(self, name: str, text: str) -> bool:
+        """Say whether one more item fits, and reserve its room: what it would take as `name=text,`."""
+        if self._items <= 0:
+            self._count(_TRUNCATED, _TOO_MANY)
+            return False
+        self._items -= 1
+        self._bytes -= len(name.encode(errors="replace")) + len(text.encode(errors="replace")) + len("=,")
+        if self._bytes < 0:
+            self._count(_TRUNCATED, _TOO_LONG)
+            return False
+        return True
+
+
+def extract_legacy(headers: Mapping[str, str], *, max_items: int = 64, max_bytes: int = 8192, count: Count) -> Items:
+    """Return the items of `ot-baggage-<key>` headers (§9.5), within the limits of `extract`."""
+    room = _Room(max_items, max_bytes, count)
     start = len(LEGACY_PREFIX)
-    return {
-        name[start:]: (value, "")
-        for name, value in headers.items()
-        if name.startswith(LEGACY_PREFIX) and len(name) > start and value
-    }
+    items: Items = {}
+    for name, value in headers.items():
+        if name.startswith(LEGACY_PREFIX) and len(name) > start and value:
+            if not room.takes(name[start:], value):
+                break
+            items[name[start:]] = (value, "")
+    return items
 
 
-def inject_legacy(items: Mapping[str, object], headers: MutableMapping[str, str]) -> None:
-    """Write each item as a header of its own, unencoded; what is illegal in a header is left out (§9.5)."""
+def inject_legacy(
+    items: Mapping[str, object],
+    headers: MutableMapping[str, str],
+    *,
+    max_items: int = 64,
+    max_bytes: int = 8192,
+    count: Count,
+) -> None:
+    """Write each item as a header of its own, unencoded; what is illegal in a header is left out (§9.5).
+
+    The limits of `inject` hold here too.
+    """
+    room = _Room(max_items, max_bytes, count)
     for key, value in items.items():
         name, text = text_of(key).strip(), text_of(value).strip()
         if text and is_printable(text) and _TOKEN.fullmatch(name) is not None:
+            if not room.takes(name, text):
+                break
             headers[LEGACY_PREFIX + name] = text

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
-from email.message import Message
 from typing import Any, Final, cast
 
 from opentelemetry.propagators.textmap import Getter, Setter, default_getter, default_setter
@@ -227,59 +226,57 @@ def write_headers(
     headers: Mapping[str, str],
     fields: Collection[str],
     setter: AnySetter | None = None,
+    *,
+    prefix: str | None = None,
 ) -> None:
     """Write headers into a carrier; never raises.
+
+    Names and values are written as bytes where the carrier holds names as bytes (ASGI, some mappings).
 
     Args:
         carrier: Receives them.
         headers: Lower-case names and values.
         fields: Names of which nothing old may stay, in any case; without effect when a setter is given.
         setter: How to write; `None` and OpenTelemetry's default setter stand for what suits the carrier.
+        prefix: Names that begin so count as `fields`; lower-case.
     """
+
+    def is_old(name: object) -> bool:
+        lower = (_text(name) or "").lower()
+        return lower in fields or (prefix is not None and lower.startswith(prefix))
+
     try:
         if setter is not None and setter is not default_setter:
             _through_setter(carrier, headers, setter)
         elif isinstance(carrier, list):
-            _into_pairs(carrier, headers, fields)
-        elif isinstance(carrier, Message):
-            _into_message(carrier, headers, fields)
+            _into_pairs(carrier, headers, is_old)
         else:
             # Objects without `keys` are trusted to replace what has the same name.
-            if hasattr(carrier, "keys"):
-                _remove(carrier, fields)
-            for name, value in headers.items():
+            as_bytes = _remove(carrier, is_old) if hasattr(carrier, "keys") else False
+            for name, value in _encoded(headers) if as_bytes else headers.items():
                 carrier[name] = value
     except Exception:  # noqa: BLE001 - a foreign carrier
         _log.debug("Headers could not be written into a %s", type(carrier).__name__, exc_info=True)
 
 
-def _into_message(carrier: Message, headers: Mapping[str, str], fields: Collection[str]) -> None:
-    """Replace headers of a message, whose item assignment appends."""
-    for name in fields:
-        del carrier[name]
-    for name, value in headers.items():
-        carrier[name] = value
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _remove(carrier: MutableMapping[Any, Any], fields: Collection[str]) -> None:
-    """Delete what has one of the names in any spelling."""
-    for key in [key for key in carrier.keys() if isinstance(key, str) and key.lower() in fields]:  # noqa: SIM118 - some iterate over pairs
-        if key in carrier:
+def _remove(carrier: MutableMapping[Any, Any], is_old: Callable[[object], bool]) -> bool:
+    """Delete what is old, and return whether the carrier holds names as bytes."""
+    keys = list(carrier.keys())  # some iterate over pairs
+    for key in keys:
+        if is_old(key) and key in carrier:  # a message deletes all spellings of a name at once
             del carrier[key]
+    return any(isinstance(key, bytes) for key in keys)
 
 
-def _into_pairs(carrier: list[Any], headers: Mapping[str, str], fields: Collection[str]) -> None:
-    """Append pairs, as bytes where the list holds bytes (ASGI)."""
+def _into_pairs(carrier: list[Any], headers: Mapping[str, str], is_old: Callable[[object], bool]) -> None:
+    """Append pairs in the place of old ones."""
     as_bytes = any(isinstance(pair[0], bytes) for pair in carrier if isinstance(pair, (tuple, list)) and pair)
-    carrier[:] = [
-        pair
-        for pair in carrier
-        if not (isinstance(pair, (tuple, list)) and pair and (_text(pair[0]) or "").lower() in fields)
-    ]
-    if as_bytes:
-        carrier.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
-    else:
-        carrier.extend(headers.items())
+    carrier[:] = [pair for pair in carrier if not (isinstance(pair, (tuple, list)) and pair and is_old(pair[0]))]
+    carrier.extend(_encoded(headers) if as_bytes else headers.items())
 
 
 def _through_setter(carrier: Carrier, headers: Mapping[str, str], setter: AnySetter) -> None:

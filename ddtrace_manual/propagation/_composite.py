@@ -102,6 +102,9 @@ class Propagator:
         self._local_marker = local_marker
         self._counts = count is not None  # spares building what nobody counts
         self._count = count or _no_count
+        self._baggage_limits = _baggage.Limits(
+            max_items=settings.baggage_max_items, max_bytes=settings.baggage_max_bytes, count=self._count
+        )
         reads = settings.extract_styles if settings.enabled and settings.behavior != "ignore" else ()
         writes = settings.inject_styles if settings.enabled else ()
         self._extractors = tuple(
@@ -199,16 +202,11 @@ class Propagator:
     def _extract_baggage(self, headers: Mapping[str, str], *, traced: bool) -> _baggage.Items:
         items: _baggage.Items = {}
         if self._reads_baggage and _baggage.BAGGAGE in headers:
-            items = _baggage.extract(
-                headers,
-                max_items=self.settings.baggage_max_items,
-                max_bytes=self.settings.baggage_max_bytes,
-                count=self._count,
-            )
+            items = _baggage.extract(headers, **self._baggage_limits)
             if items:
                 self._count(_EXTRACTED, _tag(BAGGAGE))
         if self._reads_legacy and traced:
-            items = {**_baggage.extract_legacy(headers), **items}
+            items = {**_baggage.extract_legacy(headers, **self._baggage_limits), **items}
         return items
 
     def inject_state(
@@ -269,25 +267,38 @@ class Propagator:
         Source: spec/propagation.md §9.1, §9.5.
         """
         if self._writes_baggage:
-            _baggage.inject(
-                items,
-                metadata,
-                headers,
-                max_items=self.settings.baggage_max_items,
-                max_bytes=self.settings.baggage_max_bytes,
-                count=self._count,
-            )
+            _baggage.inject(items, metadata, headers, **self._baggage_limits)
             if headers:
                 self._count(_INJECTED, _tag(BAGGAGE))
         if self._writes_legacy:
-            _baggage.inject_legacy(items, headers)
+            _baggage.inject_legacy(items, headers, **self._baggage_limits)
 
-    def write(self, headers: dict[str, str], carrier: Carrier, setter: AnySetter | None = None) -> None:
-        """Write headers into a carrier in the place of old ones; of an old trace nothing stays beside a new one."""
-        if not headers:
-            return
+    def write(
+        self,
+        headers: dict[str, str],
+        carrier: Carrier,
+        setter: AnySetter | None = None,
+        *,
+        knows_baggage: bool = False,
+    ) -> None:
+        """Write headers into a carrier in the place of old ones; of an old trace nothing stays beside a new one.
+
+        Args:
+            headers: Lower-case names and values.
+            carrier: See `_carriers`.
+            setter: How to write into it.
+            knows_baggage: The context says what the baggage is, if only that it is empty: old baggage goes.
+        """
         if type(carrier) is dict and not carrier and (setter is None or setter is default_setter):
             carrier.update(headers)
             return
-        traced = not self._trace_fields.isdisjoint(headers)
-        write_headers(carrier, headers, self._trace_fields | headers.keys() if traced else headers.keys(), setter)
+        old = self.old_fields(headers, knows_baggage=knows_baggage)
+        if headers or old:
+            prefix = _baggage.LEGACY_PREFIX if old and self._writes_legacy else None
+            write_headers(carrier, headers, old, setter, prefix=prefix)
+
+    def old_fields(self, headers: Mapping[str, str], *, knows_baggage: bool) -> frozenset[str]:
+        """Return the names of which nothing old may stay beside `headers`; see `write`."""
+        if not self._trace_fields.isdisjoint(headers):
+            return self.fields
+        return self.fields - self._trace_fields if knows_baggage or headers else frozenset()

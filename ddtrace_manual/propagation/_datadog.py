@@ -24,6 +24,7 @@ from ._values import (
     is_propagated_tag,
     is_trace_id_high,
     parse_decimal_id,
+    parse_origin,
     parse_priority,
 )
 
@@ -67,8 +68,8 @@ def extract(headers: Mapping[str, str], *, tags_max_length: int = MAX_LENGTH) ->
     if text is not None:
         remote.priority = parse_priority(text)
     text = headers.get(ORIGIN)
-    if text and is_printable(text):
-        remote.origin = text
+    if text:
+        remote.origin = parse_origin(text)
     text = headers.get(TAGS)
     if text:
         tags, high, error = (_parse_usual if len(text) < _SHORT else parse_tags)(text, tags_max_length)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from ddtrace_manual._log import get_logger
 
+from ._baggage import LEGACY_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
@@ -34,6 +36,13 @@ def variable_name(header: str) -> str:
     return f"_{name}" if not name or name[0].isdigit() else name
 
 
+_LEGACY_PREFIX = variable_name(LEGACY_PREFIX)
+
+
+def _header_name(variable: str) -> str:
+    return variable.lower().replace("_", "-")
+
+
 def inject_environ(
     env: MutableMapping[str, str],
     propagator: DatadogPropagator,
@@ -41,22 +50,24 @@ def inject_environ(
 ) -> None:
     """Write a context into the environment of a child process.
 
-    Variables of an earlier context are removed where the new one has no value for them.
+    Variables of an earlier context are removed where the new one has no value for them; without a trace those of
+    an earlier trace stay.
 
     Args:
         env: Usually a copy of the own environment, to be handed to the child.
         propagator: What to write.
         context: `None` is the current one.
     """
-    headers: dict[str, str] = {}
-    propagator.inject(headers, context)
-    if not headers:
-        return
     try:
-        for field in propagator.fields:
-            env.pop(variable_name(field), None)
+        present = {field: env[name] for field in propagator.fields if (name := variable_name(field)) in env}
+        present |= {_header_name(name): env[name] for name in env if name.startswith(_LEGACY_PREFIX)}
+        headers = present.copy()
+        propagator.inject(headers, context)
+        for name in present.keys() - headers.keys():
+            del env[variable_name(name)]
         for name, value in headers.items():
-            env[variable_name(name)] = value
+            if present.get(name) != value:
+                env[variable_name(name)] = value
     except Exception:  # noqa: BLE001 - a foreign mapping
         _log.debug("An environment could not be written", exc_info=True)
 
@@ -77,7 +88,7 @@ def extract_environ(
     try:
         for name, value in env.items():
             if variable_name(name) == name:  # others are not of this convention
-                headers[name.lower().replace("_", "-")] = value
+                headers[_header_name(name)] = value
     except Exception:  # noqa: BLE001 - a foreign mapping
         _log.debug("An environment could not be read", exc_info=True)
     return propagator.extract(headers, context)

@@ -192,7 +192,7 @@ class DatadogPropagator(TextMapPropagator):
             span = here.get(SPAN_KEY)
             if span is not None or REMOTE_CONTEXT_KEY in here:
                 propagator.add_trace(*_to_inject(span, here), headers)
-            propagator.write(headers, carrier, setter)
+            propagator.write(headers, carrier, setter, knows_baggage=BAGGAGE_KEY in here)
         except Exception:  # noqa: BLE001 - nothing of ours may reach the application
             _log.debug("A context could not be injected", exc_info=True)
 

@@ -117,6 +117,7 @@ def _take(remote: RemoteContext, listed: MemberList, dd: DatadogMember, *, sampl
     remote.ot = listed.ot
     remote.origin = dd.origin
     remote.parent_tag = dd.last_span
+    remote.propagation_error = dd.error
     tags = dd.tags
     if dd.priority is None and dd.origin == _RUM:
         remote.priority = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ddtrace_manual import _tags
 
 from . import _probability
-from ._values import BLANKS, is_decision_maker, is_printable, is_propagated_tag, parse_priority
+from ._values import BLANKS, is_decision_maker, is_printable, is_propagated_tag, parse_origin, parse_priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +30,7 @@ _OT: Final = "ot"
 _MAX_MEMBERS = 32
 _MAX_OTHERS_LENGTH = 512
 _LONG_MEMBER = 128
+_MAX_TAGS_LENGTH = 512
 MAX_DD_LENGTH: Final = 256
 _OBSOLETE = "_dd.p.upstream_services"
 _BY_IMPORTANCE = ("s:", "p:", "o:", "t.dm:", "t.usr.id:")
@@ -58,6 +59,8 @@ class DatadogMember(NamedTuple):
     """`_dd.p.*`, without `_dd.p.tid`."""
     tid: str | None
     """`t.tid`, which only serves to notice a disagreement."""
+    error: str | None = None
+    """Value of `_dd.propagation_error`."""
 
 
 class _Replacements(dict[int, str]):
@@ -146,9 +149,11 @@ def _limit(others: Mapping[str, str], reserved: int) -> Members:
 def parse_dd(text: str) -> DatadogMember:
     """Parse the value of `dd`; malformed items are ignored one by one.
 
-    Source: spec/propagation.md §5.3.
+    Tags that would not fit into `x-datadog-tags` with its usual limit are all ignored, as they would be there.
+
+    Source: spec/propagation.md §4.3, §5.3.
     """
-    priority = origin = last_span = tid = None
+    priority = origin = last_span = tid = error = None
     tags: dict[str, str] = {}
     for item in text.split(";"):
         key, _, value = item.partition(":")
@@ -160,12 +165,19 @@ def parse_dd(text: str) -> DatadogMember:
         elif key == "p":
             last_span = value
         elif key == "o":
-            origin = value.replace("~", "=")
+            origin = parse_origin(value.replace("~", "="))
         elif key == "t.tid":
             tid = value
         elif key.startswith("t."):
             _add_tag(tags, _tags.PROPAGATED_PREFIX + key[2:], value.replace("~", "=").strip(BLANKS))
-    return DatadogMember(priority, origin, last_span, tags, tid)
+    if len(text) > MAX_DD_LENGTH and _length_as_header(tags) > _MAX_TAGS_LENGTH:
+        tags, error = {}, "extract_max_size"
+    return DatadogMember(priority, origin, last_span, tags, tid, error)
+
+
+def _length_as_header(tags: Mapping[str, str]) -> int:
+    """Return how many characters the tags would take in `x-datadog-tags`."""
+    return sum([len(key) + len("=") + len(value) + len(",") for key, value in tags.items()]) - len(",")
 
 
 def _add_tag(tags: dict[str, str], name: str, value: str) -> None:

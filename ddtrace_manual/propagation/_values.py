@@ -11,6 +11,7 @@ from typing import Final
 
 from ddtrace_manual import _tags
 from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._log import get_logger
 
 __all__ = [
     "BLANKS",
@@ -19,12 +20,16 @@ __all__ = [
     "is_propagated_tag",
     "is_trace_id_high",
     "parse_decimal_id",
+    "parse_origin",
     "parse_priority",
 ]
 
 BLANKS: Final = " \t"
 
+_log = get_logger("propagation")
+
 _MAX_ID_DIGITS = 20
+_MAX_ORIGIN = 256  # characters
 _PRIORITIES = {"-1": -1, "0": 0, "1": 1, "2": 2}
 _MIN_PRIORITY, _MAX_PRIORITY = -128, 127
 _DECISION_MAKERS = frozenset(f"-{mechanism}" for mechanism in range(256))
@@ -71,6 +76,14 @@ def parse_priority(text: str) -> int | None:
         return None
     value = -int(digits) if text.startswith("-") else int(digits)
     return value if _MIN_PRIORITY <= value <= _MAX_PRIORITY else None
+
+
+def parse_origin(text: str) -> str | None:
+    """Return the origin of a trace, or `None` when it is too long or not printable."""
+    if len(text) > _MAX_ORIGIN:
+        _log.debug("Dropped an origin of %d characters; at most %d are accepted", len(text), _MAX_ORIGIN)
+        return None
+    return text if is_printable(text) else None
 
 
 def is_decision_maker(text: str) -> bool:

@@ -14,6 +14,10 @@ def write(items, metadata=None, **limits):
     return headers.get("baggage"), counted
 
 
+def ignore(_name, _tag):
+    """Count nothing."""
+
+
 def read(text, **limits):
     counted: list[str] = []
     items = _baggage.extract({"baggage": text}, count=lambda _, tag: counted.append(tag), **limits)
@@ -143,9 +147,38 @@ def test_metadata_travels_beside_the_value():
 def test_older_headers():
     """`ot-baggage-` headers carry values as they are; illegal names and values are left out."""
     headers: dict[str, str] = {}
-    _baggage.inject_legacy({"a": "b c", "bad key": "x", "crlf": "x\r\ny", "é": "x", "empty": ""}, headers)
+    _baggage.inject_legacy({"a": "b c", "bad key": "x", "crlf": "x\r\ny", "é": "x", "empty": ""}, headers, count=ignore)
     assert headers == {"ot-baggage-a": "b c"}
-    assert _baggage.extract_legacy({**headers, "ot-baggage-": "x", "other": "y"}) == {"a": ("b c", "")}
+    assert _baggage.extract_legacy({**headers, "ot-baggage-": "x", "other": "y"}, count=ignore) == {"a": ("b c", "")}
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken", "reason"),
+    [
+        ({}, 64, "truncation_reason:baggage_item_count_exceeded"),
+        ({"max_items": 2}, 2, "truncation_reason:baggage_item_count_exceeded"),
+        ({"max_items": 0}, 0, "truncation_reason:baggage_item_count_exceeded"),
+        ({"max_bytes": len("k00=v,k01=v,k02=v")}, 3, "truncation_reason:baggage_byte_count_exceeded"),
+        ({"max_bytes": len("k00=v,k01=v,k02=v") - 1}, 2, "truncation_reason:baggage_byte_count_exceeded"),
+    ],
+)
+def test_older_headers_have_the_limits_of_baggage(limits, taken, reason):
+    """Reading and writing stop at the first item that does not fit."""
+    items = {f"k{index:02}": "v" for index in range(100)}
+    headers: dict[str, str] = {}
+    counted: list[str] = []
+    _baggage.inject_legacy(items, headers, count=lambda _, tag: counted.append(tag), **limits)
+    assert list(headers) == [f"ot-baggage-{key}" for key in list(items)[:taken]]
+    incoming = {f"ot-baggage-{key}": value for key, value in items.items()}
+    found = _baggage.extract_legacy(incoming, count=lambda _, tag: counted.append(tag), **limits)
+    assert list(found) == list(items)[:taken]
+    assert counted == [reason, reason]
+
+
+def test_a_long_older_header_is_not_read():
+    """Bytes are counted, not characters."""
+    found = _baggage.extract_legacy({"ot-baggage-k": "é" * 4096, "ot-baggage-l": "v"}, count=ignore)
+    assert found == {}
 
 
 def test_older_headers_need_a_trace(hop):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from ddtrace_manual._model import RemoteContext, SegmentRecord
@@ -198,6 +200,37 @@ def test_an_unparsable_s_is_absent():
     """`s:x` counts as no `s`; the rest of the member stands."""
     remote = read(f"00-{TRACE}-{SPAN}-00", "dd=s:x;o:lambda")
     assert (remote.priority, remote.origin) == (0, "lambda")
+
+
+def test_tags_in_tracestate_have_the_limit_of_the_datadog_header():
+    """512 characters, counted as `x-datadog-tags` would; beyond them no tag is taken, and the error is recorded."""
+    fits = "v" * (512 - len("_dd.p.dm=-4,_dd.p.a="))
+    for value, tags, error in (
+        (fits, {"_dd.p.dm": "-4", "_dd.p.a": fits}, None),
+        (fits + "v", None, "extract_max_size"),
+    ):
+        remote = _tracecontext.build(1, 2, 1, f"dd=s:2;o:rum;t.dm:-4;t.a:{value},foo=1")
+        assert (remote.tags, remote.propagation_error) == (tags, error)
+        assert (remote.priority, remote.origin, remote.members) == (2, "rum", (("foo", "1"),))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-datadog-trace-id": "1", "x-datadog-parent-id": "2", "x-datadog-origin": "{}"},
+        {"traceparent": f"00-{1:032x}-{2:016x}-01", "tracestate": "dd=o:{}"},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_an_origin_has_at_most_256_characters(hop, headers, caplog):
+    """A longer one is dropped, which is logged at DEBUG; the trace goes on."""
+    caplog.set_level(logging.DEBUG, "ddtrace_manual")
+    for length, is_kept in ((256, True), (257, False)):
+        caplog.clear()
+        made = hop({name: value.format("o" * length) for name, value in headers.items()})
+        assert made.remote.origin == ("o" * length if is_kept else None)
+        assert made.segment.trace_id == 1
+        assert [record.levelname for record in caplog.records] == ([] if is_kept else ["DEBUG"])
 
 
 def test_the_last_dd_counts():

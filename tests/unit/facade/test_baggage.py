@@ -57,6 +57,45 @@ def test_none_removes_an_item():
         assert header(span=handle) is None
 
 
+@pytest.mark.parametrize(
+    "carrier",
+    [
+        {},
+        {b"Baggage": b"user=old", b"host": b"h"},
+        [("baggage", "user=old"), ("host", "h")],
+        [(b"baggage", b"user=old"), (b"host", b"h")],
+    ],
+    ids=str,
+)
+def test_injecting_after_clearing_leaves_nothing_of_the_old_trace(carrier):
+    """The carrier of an earlier injection has no baggage once it was cleared, and no second trace."""
+    dd.set_baggage("user", "u1")
+    with dd.span("old"):
+        dd.inject(carrier)
+        dd.clear_baggage()
+        dd.inject(carrier)
+    dd.clear_baggage()
+    with dd.span("new") as span:
+        dd.inject(carrier)
+        pairs = list(carrier.items() if isinstance(carrier, dict) else carrier)
+        names = [name.decode().lower() if isinstance(name, bytes) else name for name, _ in pairs]
+        assert len(set(names)) == len(names)
+        assert "baggage" not in names
+        remote = trace.get_current_span(dd.extract(carrier)).get_span_context()
+        assert (remote.trace_id, remote.span_id) == (span.trace_id, span.span_id)
+    dd.set_baggage("user", "u2")
+    dd.inject(carrier)
+    dd.clear_baggage()
+    dd.inject(carrier)
+    assert dict(baggage.get_all(dd.extract(carrier))) == {}
+
+
+def test_injecting_nothing_leaves_a_carrier_alone():
+    """Without a span and without baggage ever set, headers that are passed on stay."""
+    passed_on = {"traceparent": f"00-{1:032x}-{2:016x}-01", "baggage": "a=b"}
+    assert dd.inject(passed_on.copy()) == passed_on
+
+
 def test_opentelemetry_sees_the_same_items():
     """Items set through either API are read through the other."""
     dd.set_baggage("a", "1")

@@ -176,10 +176,13 @@ class Vendor(dict):
         ([("Traceparent", "old"), ("Host", "h"), 5], [("Host", "h"), 5, *HEADERS.items()]),
         ([(b"traceparent", b"old"), (b"host", b"h")],
          [(b"host", b"h"), (b"traceparent", b"new"), (b"baggage", b"a=b")]),
+        ({b"Traceparent": b"old", b"tracestate": b"old", b"host": b"h", b"\xff": b"x"},
+         {b"host": b"h", b"\xff": b"x", b"traceparent": b"new", b"baggage": b"a=b"}),
+        ({b"traceparent": "old", "TRACESTATE": "old"}, {b"traceparent": b"new", b"baggage": b"a=b"}),
     ],
 )  # fmt: skip
 def test_writes_into_every_form(carrier, expected):
-    """Old headers of the same names vanish whatever their case; lists get pairs of the kind they hold."""
+    """Old headers of the same names vanish whatever their case; names are of the kind that the carrier holds."""
     write_headers(carrier, HEADERS, FIELDS)
     assert (carrier if isinstance(carrier, list) else dict(carrier)) == expected
 
@@ -189,6 +192,16 @@ def test_writes_into_a_message():
     carrier = message(("Traceparent", "old"), ("tracestate", "old"), ("Host", "h"))
     write_headers(carrier, HEADERS, FIELDS)
     assert carrier.items() == [("Host", "h"), *HEADERS.items()]
+
+
+@pytest.mark.parametrize("make", [dict, UserDict, list, message], ids=lambda make: make.__name__)
+def test_names_with_a_prefix_vanish_too(make):
+    """Old headers whose names begin with a prefix are removed from every form of carrier."""
+    pairs = [("OT-Baggage-User", "old"), ("ot-baggage-plan", "old"), ("Host", "h")]
+    carrier = make(*pairs) if make is message else make(pairs)
+    write_headers(carrier, {"baggage": "a=b"}, FIELDS, prefix="ot-baggage-")
+    left = carrier if isinstance(carrier, list) else carrier.items()
+    assert list(left) == [("Host", "h"), ("baggage", "a=b")]
 
 
 class OnlyAssignment:

@@ -63,6 +63,22 @@ def test_no_context_changes_nothing():
     assert env == {"TRACEPARENT": "kept"}
 
 
+def test_baggage_of_the_parent_process_does_not_outlive_its_removal():
+    """Once the context says that there is none, or carries another trace, old baggage goes; the rest stays."""
+    legacy = DatadogPropagator(Propagator(PropagationSettings(http_baggage=True)))
+    old = {"PATH": "/bin", "TRACEPARENT": "kept", "BAGGAGE": "a=old", "OT_BAGGAGE_A": "old"}
+    for propagator, left in ((PROPAGATOR, {"OT_BAGGAGE_A": "old"}), (legacy, {})):
+        env = old.copy()
+        inject_environ(env, propagator, baggage.clear(Context()))
+        assert env == {"PATH": "/bin", "TRACEPARENT": "kept", **left}
+    env = old.copy()
+    inject_environ(env, legacy, legacy.extract({**HEADERS, "baggage": "b=new"}))
+    assert {name: value for name, value in env.items() if "BAGGAGE" in name} == {
+        "BAGGAGE": "b=new",
+        "OT_BAGGAGE_B": "new",
+    }
+
+
 def test_an_environment_that_cannot_be_used_is_left_alone():
     """Neither writing nor reading raises."""
 
