@@ -23,6 +23,7 @@ __all__ = [
     "derive_statsd_url",
     "parse_agent_url",
     "parse_host",
+    "parse_http_url",
     "parse_statsd_url",
     "statsd_host_and_port",
     "without_user_info",
@@ -34,17 +35,47 @@ DEFAULT_AGENT_PORT: Final = 8126
 DEFAULT_STATSD_PORT: Final = 8125
 _PIPE_SCHEME: Final = "windows:"
 _HAS_PIPES: Final = os.name == "nt"
+_LABEL: Final = r"[^\W_]([\w-]{0,61}\w)?|_[\w-]{0,62}"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,254}}\Z)({_LABEL})(\.({_LABEL}))*\.?")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f]")
 _PIPE_PATH: Final = re.compile(r"\\\\[^\\]+\\pipe\\.+", re.IGNORECASE)
 
 
 def parse_host(text: str) -> str:
-    """Parse a host name or address; brackets around an IPv6 address are removed."""
+    """Parse a host name or address; brackets around an IPv6 address are removed.
+
+    Raises:
+        ValueError: No URL can be made of it, for example because it has a port.
+    """
     host = text.strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if not host or any(character in host for character in "/ []@?#"):
-        raise ValueError("must be a host name or an IP address")
+        is_host = _is_ipv6(host)
+    else:
+        is_host = _is_ipv6(host) if ":" in host else _is_host_name(host)
+    if not is_host:
+        raise ValueError("must be a host name or an IP address, without scheme and port")
     return host
+
+
+def _is_ipv6(text: str) -> bool:
+    from ipaddress import IPv6Address  # noqa: PLC0415 - rarely needed
+
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    """Say whether the text is a name that can be looked up, or an IPv4 address; `_` is used in container networks."""
+    if _HOST_NAME.fullmatch(text) is None:
+        return False
+    try:
+        return text.isascii() or bool(text.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def parse_agent_url(text: str) -> str:
@@ -62,10 +93,24 @@ def parse_agent_url(text: str) -> str:
     if scheme not in ("http", "https"):
         raise ValueError("must start with http://, https:// or unix://")
     _require_host(url)
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         raise ValueError("must not have a query or fragment")
     return url.rstrip("/")
+
+
+def parse_http_url(text: str) -> str:
+    """Parse `http(s)://host[:port][/path][?query]`; it is used as it is.
+
+    Raises:
+        ValueError: Another scheme, or host or port are missing or unusable.
+    """
+    url = text.strip()
+    if url.partition("://")[0].lower() not in ("http", "https"):
+        raise ValueError("must start with http:// or https://")
+    _require_host(url)
+    if "#" in url:
+        raise ValueError("must not have a fragment")
+    return url
 
 
 def parse_statsd_url(text: str) -> str:
@@ -89,7 +134,7 @@ def parse_statsd_url(text: str) -> str:
 
 def _parse_unix(url: str) -> str:
     path = url.partition("://")[2]
-    if not path:
+    if not path or "\0" in path:
         raise ValueError("must name a socket after unix://")
     return f"unix://{path}"
 
@@ -107,11 +152,13 @@ def _require_host(url: str) -> None:
     """Raise `ValueError` unless the URL has a host and, if any, a usable port."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        parse_host(f"[{host}]" if "[" in parts.netloc else host)
     except ValueError:
         raise ValueError("must have a host and a port in 1-65535") from None
-    if not host or port == 0 or " " in host:
-        raise ValueError("must have a host and a port in 1-65535")
+    # `urlsplit` passes over line feeds and tabs, what sends requests does not.
+    if port == 0 or _UNPRINTABLE.search(url) is not None:
+        raise ValueError("must have a host and a port in 1-65535, and neither blanks nor control characters")
 
 
 def _bracketed(host: str) -> str:

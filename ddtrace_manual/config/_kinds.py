@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ._agent_url import parse_agent_url, parse_host, parse_statsd_url
+from ._agent_url import parse_agent_url, parse_host, parse_http_url, parse_statsd_url
 from ._parsers import (
     DEFAULT_STYLES,
     Corrected,
@@ -38,6 +38,7 @@ __all__ = [
     "CALLABLES",
     "ERROR_STATUSES",
     "HOST",
+    "HTTP_URL",
     "INJECTION",
     "LIST",
     "LIST_OR_EMPTY",
@@ -154,6 +155,7 @@ PAIRS: Final = Kind("map `k=v`", parse_pairs, _check_pairs)
 HOST: Final = Kind("host", parse_host, lambda value: parse_host(_check_text(value)))
 AGENT_URL: Final = Kind("URL", parse_agent_url, lambda value: parse_agent_url(_check_text(value)))
 STATSD_URL: Final = Kind("URL", parse_statsd_url, lambda value: parse_statsd_url(_check_text(value)))
+HTTP_URL: Final = Kind("URL", parse_http_url, lambda value: parse_http_url(_check_text(value)))
 METHODS: Final = Kind("methods", parse_methods, _check_methods)
 
 

@@ -103,15 +103,24 @@ def gather_inputs(
     if environ is None:
         environ = os.environ
     if orig_argv is None:
-        orig_argv = sys.orig_argv if argv is None else ["python", *argv]
+        orig_argv = getattr(sys, "orig_argv", ()) if argv is None else ["python", *argv]
     if argv is None:
-        argv = list(getattr(sys, "argv", ()))  # absent when Python is embedded
+        argv = getattr(sys, "argv", ())  # absent when Python is embedded
+    argv, orig_argv = _texts(argv), _texts(orig_argv)
     warnings: list[str] = []
     fleet, local = read_stable_files(SelectorFacts(environ, orig_argv), warnings.append)
     kept = {name: value for name, value in environ.items() if name.startswith(_PREFIXES) or name in _PLATFORM_NAMES}
-    return Inputs(
-        kept, fleet, local, tuple(argv), tuple(orig_argv), _directory() if cwd is None else cwd, exists, tuple(warnings)
-    )
+    return Inputs(kept, fleet, local, argv, orig_argv, _directory() if cwd is None else cwd, exists, tuple(warnings))
+
+
+def _texts(arguments: object) -> tuple[str, ...]:
+    """Return a command line as text; applications may set `sys.argv` to anything, and what is no text becomes ""."""
+    try:
+        if isinstance(arguments, (str, bytes)):
+            return ()
+        return tuple([os.fsdecode(each) if isinstance(each, (str, bytes)) else "" for each in arguments])  # type: ignore[attr-defined] # or raises
+    except Exception:  # noqa: BLE001 - an object of the application
+        return ()
 
 
 def _directory() -> str:

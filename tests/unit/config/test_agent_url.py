@@ -12,6 +12,8 @@ from ddtrace_manual.config._agent_url import (
     parse_statsd_url,
     without_user_info,
 )
+from ddtrace_manual.config._settings import BY_ENV
+from ddtrace_manual.exceptions import ConfigurationError
 
 APM = "/var/run/datadog/apm.socket"
 DSD = "/var/run/datadog/dsd.socket"
@@ -81,6 +83,14 @@ def test_messages_name_what_decided_the_address(load, environ, code, setting):
         "http://h?x=1",
         "http://h#f",
         "http://a b:1",
+        "http://10.1.2.3:8126:8126",
+        "http://h:1\n2",
+        "http://h:1/a b",
+        "http://[10.1.2.3]:1",
+        "http://.h:1",
+        "http://a..b",
+        "http://h?",
+        "unix://a\0b",
     ],
 )
 def test_an_unusable_agent_url_costs_one_warning(load, url):
@@ -89,6 +99,73 @@ def test_an_unusable_agent_url_costs_one_warning(load, url):
     assert config.trace_agent_url == "http://fallback:8126"
     assert len(config.warnings) == 1
     assert config.warnings[0].startswith(f"DD_TRACE_AGENT_URL={url!r} is ignored: must ")
+
+
+UNUSABLE_HOSTS = [
+    "10.1.2.3:8126",
+    "agent:8126",
+    "[::1]:8126",
+    "[agent]",
+    "http://agent",
+    "agent/",
+    "agent:",
+    "::1::2",
+    "a b",
+    "a,b",
+    "$(HOST_IP)",
+    "a..b",
+    "-agent",
+    "a\tb",
+    "a" * 64,
+    "\u0301.example",
+]
+
+
+@pytest.mark.parametrize("host", UNUSABLE_HOSTS)
+@pytest.mark.parametrize("variable", ["DD_AGENT_HOST", "DD_TRACE_AGENT_HOSTNAME", "DD_DOGSTATSD_HOST"])
+def test_a_host_of_which_no_url_can_be_made_costs_one_warning(load, variable, host):
+    """The warning names the variable and the next source counts; in code the value is refused."""
+    config = load({variable: host}, local=f"apm_configuration_default: {{{variable}: fallback}}")
+    assert config.warnings == (
+        f"{variable}={host!r} is ignored: must be a host name or an IP address, without scheme and port",
+    )
+    assert config.dogstatsd_url == "udp://fallback:8125"
+    if variable != "DD_DOGSTATSD_HOST":
+        assert config.trace_agent_url == "http://fallback:8126"
+    with pytest.raises(ConfigurationError, match="without scheme and port"):
+        load(code={"agent_host": host})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["agent", "Agent.example.", "10.1.2.3", "my_agent", "_x", "::1", "[fe80::1%eth0]", "bücher.example", "127.1"],
+)
+def test_usable_hosts(load, host):
+    """Names, also with underscores or of other alphabets, and addresses are taken."""
+    assert load({"DD_AGENT_HOST": host}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "url", ["c:4318", "grpc://c:4317", "http://", "http://c:99999", "http://c:4318:1", "http://c#f"]
+)
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        "DD_APM_TELEMETRY_DD_URL",
+    ],
+)
+def test_an_unusable_endpoint_costs_one_warning(load, variable, url):
+    """It is named once, and the next source counts."""
+    config = load({variable: url}, local=f"apm_configuration_default: {{{variable}: 'http://fallback/x?y=1'}}")
+    assert config.warnings == tuple(
+        text for text in config.warnings if text.startswith(f"{variable}={url!r} is ignored: ")
+    )
+    assert len(config.warnings) == 1
+    assert config.found(BY_ENV[variable].name)[-1].value == "http://fallback/x?y=1"
 
 
 def test_a_host_in_code_does_not_beat_a_url_silently(load):

@@ -324,6 +324,36 @@ def test_a_removed_working_directory_is_no_error(monkeypatch):
     assert Config.load(environ={}, argv=[]).service == "unnamed-python-service"
 
 
+class NoList:
+    """Cannot be iterated over."""
+
+    def __iter__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("name", ["argv", "orig_argv"])
+@pytest.mark.parametrize(
+    "value",
+    [None, 5, "text", b"bytes", [None, 1, object()], [b"/srv/a\xff.py", "\udcff", "a\0b"], NoList(), {"a": 1}],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_command_line_that_is_no_text_is_no_error(monkeypatch, name, value):
+    """Applications set `sys.argv` to anything; what is no text is passed over."""
+    monkeypatch.setattr(sys, name, value)
+    config = Config()
+    assert config.service
+    assert isinstance(config.process_tags, str)
+    config.process_tags.encode()
+
+
+def test_arguments_that_are_no_text_keep_their_place(tmp_path):
+    """What stands around them is still understood."""
+    script = tmp_path / "app" / "main.py"
+    script.parent.mkdir()
+    script.touch()
+    assert Config.load(environ={}, argv=[None, bytes(script)], cwd=str(tmp_path)).service == "app"
+
+
 def test_an_embedded_interpreter_without_argv_is_no_error(monkeypatch):
     """A process without `sys.argv` can still be configured."""
     monkeypatch.delattr(sys, "argv")

@@ -32,6 +32,7 @@ KINDS = {
     "string": Sample("text", "text", None, 1),
     "path": Sample("/tmp/x", "/tmp/x", None, 1),
     "host": Sample("h", "h", "a b", 1),
+    "URL": Sample("http://h:1/x?y", "http://h:1/x?y", "h:1", "h:1"),
     "list": Sample("b, a", ("a", "b"), None, 1),
     "map `k:v`": Sample("a:b", {"a": "b"}, None, ["a"]),
     "map `k=v`": Sample("a=b", {"a": "b"}, "a", {"a": None}),
