@@ -131,11 +131,11 @@ def _add_file(config: Config) -> None:
         return
     variable = "DD_TRACE_LOG_DIRECTORY" if is_in_directory else "DD_TRACE_LOG_FILE"
     try:
-        from logging.handlers import RotatingFileHandler  # noqa: PLC0415 - rarely needed
+        from ._log_file import PrivateLogFile  # noqa: PLC0415 - rarely needed
 
         if is_in_directory:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(
+        handler = PrivateLogFile(
             path,
             maxBytes=config.trace_log_file_size_bytes,
             backupCount=_BACKUPS,

@@ -45,7 +45,8 @@ An empty text means unset unless a setting says otherwise.
 **Files.** `/etc/datadog-agent/managed/datadog-agent/stable/application_monitoring.yaml` (fleet) and
 `/etc/datadog-agent/application_monitoring.yaml` (local) configure every traced process of a host; on macOS they are
 below `/opt/datadog-agent/etc`, on Windows below `C:\\ProgramData\\Datadog`. Reading them needs the extra
-`ddtrace-manual[yaml]`.
+`ddtrace-manual[yaml]`. One that is larger than 1 MiB, that every user may write, or that belongs to neither root nor
+the user of the process, is ignored with a warning.
 
 **OpenTelemetry variables.** These stand in for a setting that has no value from code, fleet file or Datadog variable:
 

@@ -8,10 +8,10 @@ Source: spec/configuration.md §6, §8, spec/trace-export.md §4, spec/propagati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, cast
 
 from ._agent_url import derive_agent_url, derive_statsd_url
+from ._files import read_small_file
 from ._otel import RESOURCE_KEYS
 from ._process import git_from_package
 from ._service_name import infer_service_name, serverless_name
@@ -186,7 +186,7 @@ def _derive_span_rules(resolution: Resolution) -> None:
         resolution.warn(f"DD_SPAN_SAMPLING_RULES_FILE={file.value!r} is ignored: DD_SPAN_SAMPLING_RULES is set")
         return
     try:
-        text = Path(str(file.value)).read_text(encoding="utf-8")
+        text = read_small_file(str(file.value))
         rules = BY_NAME["span_sampling_rules"].kind.parse(text)
     except (OSError, ValueError) as exc:
         resolution.warn(f"DD_SPAN_SAMPLING_RULES_FILE={file.value!r} is ignored: {exc}")

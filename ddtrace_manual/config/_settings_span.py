@@ -69,7 +69,12 @@ SAMPLING: tuple[Setting, ...] = (
         (),
         "Rules that keep single spans of dropped traces: `service`, `name`, `sample_rate`, `max_per_second`.",
     ),
-    Setting("DD_SPAN_SAMPLING_RULES_FILE", PATH, None, "File with the same content; the variable above wins."),
+    Setting(
+        "DD_SPAN_SAMPLING_RULES_FILE",
+        PATH,
+        None,
+        "Regular file of at most 1 MiB with the same content; the variable above wins.",
+    ),
 )
 
 PROPAGATION: tuple[Setting, ...] = (

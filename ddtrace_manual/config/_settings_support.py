@@ -45,7 +45,13 @@ DIAGNOSTICS: tuple[Setting, ...] = (
         "Log to stderr in debug mode, with an explicit log level, or with `DD_TRACE_STARTUP_LOGS=true`; otherwise"
         " records go to the application's handlers.",
     ),
-    Setting("DD_TRACE_LOG_FILE", PATH, None, "File for the library's log, with one backup."),
+    Setting(
+        "DD_TRACE_LOG_FILE",
+        PATH,
+        None,
+        "File for the library's log, with one backup; made with mode 0600. A symbolic link, and what is no regular"
+        " file, is not opened.",
+    ),
     Setting(
         "DD_TRACE_LOG_FILE_LEVEL",
         choice("notset", "debug", "info", "warning", "error", "critical", "off", warn="warning"),

@@ -1,7 +1,8 @@
 """The two host-wide YAML files that configure every traced process of a machine.
 
 A file is evaluated once: its defaults, overlaid by the first rule whose selectors all match. A
-faulty file is ignored as a whole, the other one is not affected.
+faulty file is ignored as a whole, the other one is not affected. So is one that is larger than 1 MiB, belongs to
+neither root nor the user of the process, or may be written by every user: it decides where traces go.
 
 Source: spec/configuration.md §4.
 """
@@ -9,10 +10,12 @@ Source: spec/configuration.md §4.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from ._files import read_small_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +24,6 @@ __all__ = ["SelectorFacts", "StableFile", "default_paths", "read_stable_files"]
 
 LOCAL_OVERRIDE: Final = "_DD_SC_LOCAL_FILE_OVERRIDE"
 FLEET_OVERRIDE: Final = "_DD_SC_MANAGED_FILE_OVERRIDE"
-MAX_BYTES: Final = 100 * 1024 * 1024
 UNDEFINED: Final = "UNDEFINED"
 
 _PATHS: Final = {
@@ -111,13 +113,12 @@ def _first_line(exc: Exception) -> str:
 
 def _load(path: str) -> object:
     """Return the document with all scalars as text, or `None` when there is nothing to read."""
+    if not path or path == os.devnull:
+        return None
     try:
-        size = Path(path).stat().st_size if path else 0
+        text = read_small_file(path, is_trusted_only=True)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if size == 0 or size > MAX_BYTES:
-        return None
-    text = Path(path).read_text(encoding="utf-8")
     if not text.strip():
         return None
     yaml = importlib.import_module("yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -212,14 +213,76 @@ def test_an_unreadable_file_is_warned_about(tmp_path):
     assert warnings == []
 
 
-def test_a_huge_file_is_ignored(tmp_path):
-    """A file above 100 MB is not even read."""
-    huge = tmp_path / "huge"
-    with huge.open("wb") as file:
-        file.truncate(100 * 1024 * 1024 + 1)
+def test_a_file_above_1_mib_is_refused(tmp_path):
+    """One byte more costs a warning, and nothing of the file counts."""
+    text = "apm_configuration_default: {DD_ENV: x}\n"
+    fits, large = tmp_path / "fits", tmp_path / "large"
+    fits.write_text(text + "#" * (1024 * 1024 - len(text)), encoding="utf-8")
+    large.write_text(text + "#" * (1024 * 1024 - len(text) + 1), encoding="utf-8")
     warnings: list[str] = []
-    fleet, _ = read(huge, tmp_path / "missing", warnings)
-    assert (fleet.values, warnings) == ({}, [])
+    fleet, local = read(fits, large, warnings)
+    assert (fleet.values, local.values) == ({"DD_ENV": "x"}, {})
+    assert warnings == [f"configuration file {large} is ignored: it is larger than 1 MiB"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such owner or mode")
+@pytest.mark.parametrize(("mode", "is_read"), [(0o600, True), (0o664, True), (0o606, False), (0o777, False)])
+def test_a_file_that_every_user_may_write_is_refused(tmp_path, mode, is_read):
+    """The mode for others decides; a symbolic link stands for its target."""
+    path, link = tmp_path / "file.yaml", tmp_path / "link.yaml"
+    path.write_text("apm_configuration_default: {DD_ENV: x}", encoding="utf-8")
+    path.chmod(mode)
+    link.symlink_to(path)
+    warnings: list[str] = []
+    fleet, local = read(path, link, warnings)
+    assert fleet.values == local.values == ({"DD_ENV": "x"} if is_read else {})
+    expected = (
+        [] if is_read else [f"configuration file {each} is ignored: every user may write it" for each in (path, link)]
+    )
+    assert warnings == expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such owner")
+def test_a_file_of_another_user_is_refused(tmp_path, monkeypatch):
+    """A file belongs to root or to the user of the process, or it does not count."""
+    path = tmp_path / "file.yaml"
+    path.write_text("apm_configuration_default: {DD_ENV: x}", encoding="utf-8")
+    real_fstat, user = os.fstat, os.geteuid()
+
+    def owned_by(uid):
+        def fstat(descriptor):
+            fields = list(real_fstat(descriptor))
+            fields[4] = uid
+            return os.stat_result(fields)
+
+        monkeypatch.setattr(os, "fstat", fstat)
+        warnings: list[str] = []
+        return read(path, "", warnings)[0].values, warnings
+
+    assert owned_by(0) == ({"DD_ENV": "x"}, [])
+    assert owned_by(user) == ({"DD_ENV": "x"}, [])
+    reason = "it belongs to neither root nor the user of this process"
+    assert owned_by(user + 1) == ({}, [f"configuration file {path} is ignored: {reason}"])
+    monkeypatch.delattr(os, "geteuid")  # as on Windows
+    assert owned_by(user + 1) == ({"DD_ENV": "x"}, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+@pytest.mark.timeout(20)
+def test_a_fifo_is_not_waited_for(tmp_path, load):
+    """What is no regular file costs a warning; the null device says nothing."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    warnings: list[str] = []
+    read(fifo, "/dev/zero", warnings)
+    assert warnings == [
+        f"configuration file {path} is ignored: it is not a regular file" for path in (fifo, "/dev/zero")
+    ]
+    warnings.clear()
+    read(os.devnull, os.devnull, warnings)
+    assert warnings == []
+    config = load({"DD_SPAN_SAMPLING_RULES_FILE": str(fifo)})
+    assert config.warnings == (f"DD_SPAN_SAMPLING_RULES_FILE={str(fifo)!r} is ignored: it is not a regular file",)
 
 
 def test_without_yaml_existing_files_cost_one_warning(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from ddtrace_manual import _log, _log_setup
 from ddtrace_manual.config import Config
 
 LIBRARY = logging.getLogger("ddtrace_manual")
+READERS: list[int] = []
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +167,63 @@ def test_a_file_that_cannot_be_written_is_reported(variable, make, tmp_path, cap
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert variable in record.getMessage()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs, no modes")
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("variable", ["DD_TRACE_LOG_FILE", "DD_TRACE_LOG_DIRECTORY"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (os.mkfifo, "No such device or address"),  # nobody reads it
+        (lambda path: path.symlink_to(path.parent / "target"), "it is a symbolic link"),
+        (lambda path: path.symlink_to("/dev/null"), "it is a symbolic link"),
+        (
+            lambda path: os.mkfifo(path) or READERS.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK)),
+            "it is not a regular file",
+        ),
+    ],
+    ids=["fifo", "link", "link to a device", "fifo with a reader"],
+)
+def test_only_a_regular_file_is_opened(variable, place, reason, tmp_path, caplog):
+    """Neither is anything else written to, nor does it hold the process up."""
+    path = tmp_path / f"ddtrace_manual-{os.getpid()}.log"
+    try:
+        place(path)
+        apply(**{variable: path if variable == "DD_TRACE_LOG_FILE" else tmp_path})
+    finally:
+        while READERS:
+            os.close(READERS.pop())
+    assert LIBRARY.handlers == []
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"Cannot write the log file {path} ({variable}): ")
+    assert reason in record.getMessage()
+    assert not (tmp_path / "target").exists()
+
+
+def test_devices_are_not_log_files(caplog):
+    """A device, which opens at once, is refused too."""
+    apply(DD_TRACE_LOG_FILE=os.devnull)
+    assert LIBRARY.handlers == []
+    assert "it is not a regular file" in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes")
+def test_log_files_are_private(tmp_path):
+    """Files are made with mode 0600 whatever the umask says, also after a rotation; one that is there keeps its mode."""
+    path, present = tmp_path / "a.log", tmp_path / "b.log"
+    present.touch()
+    present.chmod(0o640)
+    before = os.umask(0)
+    try:
+        apply(DD_TRACE_LOG_FILE=path, DD_TRACE_LOG_FILE_SIZE_BYTES=200)
+        for _ in range(10):
+            LIBRARY.warning("x" * 80)
+        apply(DD_TRACE_LOG_FILE=present)
+    finally:
+        os.umask(before)
+    modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+    assert modes == {"a.log": 0o600, "a.log.1": 0o600, "b.log": 0o640}
 
 
 def test_a_record_can_bypass_the_level(tmp_path):
