@@ -448,7 +448,7 @@ CASES = [
     ("DD_TRACE_LOG_LEVEL", "ERROR", log_line(logging.WARNING), True, False, {}),
     ("DD_TRACE_STARTUP_LOGS", "true", lambda w: _setup._setup.startup_check is None, True, False, {}),
     ("DD_TRACE_LOG_STREAM_HANDLER", "false", handlers, ["_StderrHandler"], [], {"DD_TRACE_DEBUG": "1"}),
-    ("DD_TRACE_LOG_FILE", "{folder}/a.log", handlers, [], ["RotatingFileHandler"], {}),
+    ("DD_TRACE_LOG_FILE", "{folder}/a.log", handlers, [], ["PrivateLogFile"], {}),
     ("DD_TRACE_LOG_FILE_LEVEL", "ERROR", file_handler(lambda handler: handler.level), [logging.DEBUG], [logging.ERROR], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
     ("DD_TRACE_LOG_FILE_SIZE_BYTES", "99", file_handler(lambda handler: handler.maxBytes), [15_728_640], [99], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
     ("DD_TRACE_LOG_DIRECTORY", "{folder}/logs", handlers, [], ["RotatingFileHandler"], {}),
