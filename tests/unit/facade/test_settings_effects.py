@@ -451,7 +451,7 @@ CASES = [
     ("DD_TRACE_LOG_FILE", "{folder}/a.log", handlers, [], ["PrivateLogFile"], {}),
     ("DD_TRACE_LOG_FILE_LEVEL", "ERROR", file_handler(lambda handler: handler.level), [logging.DEBUG], [logging.ERROR], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
     ("DD_TRACE_LOG_FILE_SIZE_BYTES", "99", file_handler(lambda handler: handler.maxBytes), [15_728_640], [99], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
-    ("DD_TRACE_LOG_DIRECTORY", "{folder}/logs", handlers, [], ["RotatingFileHandler"], {}),
+    ("DD_TRACE_LOG_DIRECTORY", "{folder}/logs", handlers, [], ["PrivateLogFile"], {}),
     ("DD_TRACE_LOGGING_RATE", "5", lambda w: _log._Shared.interval_s, 60, 5, {}),
     ("DD_LOGS_INJECTION", "false", lambda w: _setup.RUNTIME.logs_injection, True, False, {}),
     ("DD_TRACE_STATS_COMPUTATION_ENABLED", "false", many(lambda w: bool(w.stats())), True, False, {}),
