@@ -8,23 +8,21 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import platform
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from ._log import DELIVERY, get_logger
 from ._log_setup import handle_directly
 from ._version import __version__
 from .config import SETTINGS, without_user_info
-from .exceptions import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ._wiring import Parts
     from .config import Config
+    from .exceptions import AgentError
 
 __all__ = ["StartupCheck", "log_startup", "log_unused", "missing_parts", "startup_fields", "unused_settings"]
 
@@ -34,7 +32,6 @@ _CONFIGURATION: Final = "DATADOG TRACER CONFIGURATION - %s"
 _UNREACHABLE: Final = "DATADOG TRACER DIAGNOSTIC - Agent not reachable at %s (%s): %s"
 _FAILED: Final = "DATADOG TRACER DIAGNOSTIC - Failed to collect start-up logs: %s"
 _OF_THE_MOMENT: Final = frozenset({"date", "runtime_id"})
-_THREAD_NAME: Final = "ddtrace-manual-startup"
 
 
 def log_startup(
@@ -145,57 +142,32 @@ def unused_settings(config: Config) -> Sequence[str]:
 
 
 class StartupCheck:
-    """Asks the Agent, on a thread of its own, whether it is there; writes a line when it is not.
+    """Writes a line when the first request to the Agent, for `/info`, gets no answer.
+
+    That request is the first act of the export thread, which starts with the first finished span or `flush()`. Nothing
+    is started or imported before: `gevent` may patch the modules that requests need until then.
 
     Args:
-        config: The effective configuration.
         parts: The pipeline whose Agent is asked.
     """
 
-    def __init__(self, config: Config, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts) -> None:
         self._agent_log = parts.agent_log
         self._address = parts.agent_address
-        self._timeout_s = config.trace_agent_timeout_seconds
-        self._pid = os.getpid()
+        self._setting = parts.client.setting
         self._is_cancelled = False
-        self._is_prepared = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
+        parts.agent.on_first_attempt = self._report
 
-    def start(self) -> None:
-        """Begin. A system that has no thread left gets no check."""
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._is_prepared.set()
-
-    def cancel(self, timeout_s: float) -> None:
-        """Write nothing any more; wait until the thread imports nothing, which must not overlap the end of Python."""
+    def cancel(self) -> None:
+        """Write nothing any more."""
         self._is_cancelled = True
-        if os.getpid() == self._pid:  # a forked child has no such thread
-            self._is_prepared.wait(timeout_s)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the end of the check; return whether it has ended."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._parts.prepare_thread()
-        except Exception:  # noqa: BLE001 - what is missing will be missed, and reported, by the request
-            _log.debug("Could not prepare the start-up check", exc_info=True)
-        finally:
-            self._is_prepared.set()
-        try:
-            self._parts.client.request("GET", "/info", timeout_s=self._timeout_s)
-        except AgentError as exc:
-            if exc.status or self._is_cancelled:  # an answer that broke off is an answer
-                return
-            if self._agent_log.claim(DELIVERY):
-                _emit(logging.WARNING, _UNREACHABLE, self._address, self._parts.client.setting, exc)
-        except Exception:  # noqa: BLE001 - a transport given in a test, or the end of Python
-            _log.debug("The start-up check failed", exc_info=True)
+    def _report(self, error: AgentError | None) -> None:
+        """Report that the first attempt has ended; a broken answer is an answer."""
+        if error is None or error.status or self._is_cancelled:
+            return
+        if self._agent_log.claim(DELIVERY):
+            _emit(logging.WARNING, _UNREACHABLE, self._address, self._setting, error)
 
 
 def _emit(level: int, message: str, *args: object) -> None:

@@ -211,6 +211,8 @@ class SpanRecord:
     local_parent: SpanRecord | None = None
     """The parent when it lives in this process; `None` again once this span ended or was mapped (no chains of old
     spans)."""
+    editor: int = 0
+    """Id of the thread on which trace filters may change the span although it has ended; 0 = nobody may."""
     is_local_root: bool = False
     """No local parent: the trace begins here or continues a remote one."""
 

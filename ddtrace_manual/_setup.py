@@ -182,7 +182,7 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     """
     check, _setup.startup_check = _setup.startup_check, None
     if check is not None:
-        check.cancel(timeout_s)
+        check.cancel()
     provider, parts = _setup.provider, _setup.parts
     if provider is None or not provider.is_running:
         return True
@@ -373,10 +373,9 @@ def _tell_about_startup(config: Config) -> None:
     _setup.startup_shown = shown
     former, _setup.startup_check = _setup.startup_check, None
     if former is not None:
-        former.cancel(0.0)
+        former.cancel()
     if config.trace_enabled:
-        _setup.startup_check = StartupCheck(config, parts)
-        _setup.startup_check.start()
+        _setup.startup_check = StartupCheck(parts)
 
 
 def _renew_after_fork() -> EngineHooks:

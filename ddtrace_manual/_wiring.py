@@ -49,7 +49,7 @@ from ._export import (
 )
 from ._log import RateLimitedLogger, get_logger
 from ._mapping import Mapper, MappingSettings
-from ._tracing import EngineHooks
+from ._tracing import EngineHooks, Span
 from ._version import __version__
 from ._wiring_stats import Statistics
 from .config import process_environ, without_user_info
@@ -117,7 +117,7 @@ def _detect_resource(attributes: Mapping[str, str]) -> Resource:
     """Return the SDK's resource with these attributes."""
     try:
         return Resource.create(dict(attributes))
-    except RuntimeError:  # the SDK asks its detectors on threads, and none can be started in this interpreter
+    except Exception:  # noqa: BLE001 - the SDK asks its detectors on threads, and none can be started here
         return OTELResourceDetector().detect().merge(Resource(dict(attributes)))
 
 
@@ -284,6 +284,7 @@ class Parts:
             apply_chunk_tags=self.mapper.apply_chunk_tags,
             sample_spans=self.span_sampler.sample if self.rules.span else None,
             trace_filters=config.trace_filters,
+            span_type=Span,
         )
         self.pipeline = Pipeline(self.steps, self.counters)
         self.outbox = Outbox(

@@ -44,6 +44,7 @@ class AgentWatch:
         features: What to do with this Agent.
         was_attempted: A first attempt has ended, with whatever result.
         was_answered: An attempt was answered.
+        on_first_attempt: Told once how the first attempt ended: the error, or `None` for a usable answer.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class AgentWatch:
         self.features = choose(None)
         self.was_attempted = False
         self.was_answered = False
+        self.on_first_attempt: Callable[[AgentError | None], None] | None = None
         self._due_ns = 0
         self._has_changed = True
 
@@ -74,24 +76,33 @@ class AgentWatch:
         now = self._clock.monotonic_ns()
         if self.was_attempted and now < self._due_ns and (self.was_answered or not force):
             return
+        is_first, self.was_attempted = not self.was_attempted, True
+        self._due_ns = now + _RETRY_NS
         try:
             info = self._client.fetch_info()
         except AgentError as exc:
             # An answer that makes no sense is an answer: this Agent has no optional feature.
             said_no = isinstance(exc, AgentResponseError) and exc.status > 0 and not is_retryable(exc.status)
             self.was_answered = self.was_answered or said_no
-            self._due_ns = now + (_REFRESH_NS if self.was_answered else _RETRY_NS)
+            if self.was_answered:
+                self._due_ns = now + _REFRESH_NS
             _log.debug("No usable /info from the Agent: %s", exc)
+            if is_first:
+                self._report_first(exc)
             return
-        finally:
-            self.was_attempted = True
         self.was_answered = True
         self._due_ns = now + _REFRESH_NS
+        if is_first:
+            self._report_first(None)
         if info != self.info:
             self.info = info
             self._set_features(self._choose(info))
             if self._on_info is not None:
                 self._on_info(info)
+
+    def _report_first(self, error: AgentError | None) -> None:
+        if self.on_first_attempt is not None:
+            self.on_first_attempt(error)
 
     def take_change(self) -> bool:
         """Return whether features have changed since the last call; `True` the first time."""

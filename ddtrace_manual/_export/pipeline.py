@@ -13,6 +13,7 @@ Source: spec/trace-export.md §3; spec/sampling.md §15; spec/client-stats.md §
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ __all__ = ["ChunkSteps", "Pipeline", "TraceFilter"]
 _log = RateLimitedLogger(get_logger("export"))
 
 TraceFilter = Callable[[Sequence[Any]], "Sequence[Any] | None"]
-"""Takes the finished spans of a chunk and returns those to keep; nothing drops the chunk. Any: spans of the engine."""
+"""Takes the finished spans of a chunk and returns those to keep; nothing drops the chunk. While it runs, the spans can be
+changed with all their methods, as if they had not ended. Any: spans of the engine."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class ChunkSteps:
     """As `map_chunk`, with ordinary spans encoded already. Takes also `telling_keys`, the attributes that statistics
     look at."""
     trace_filters: Sequence[TraceFilter] = field(default_factory=tuple)
+    span_type: type[SpanRecord] = SpanRecord
+    """Class of the spans that filters are given."""
 
 
 class Pipeline:
@@ -179,15 +183,20 @@ class Pipeline:
     def _filtered(self, segment: SegmentRecord, given: Sequence[FinishedSpan]) -> Sequence[SpanRecord]:
         """Run the application's filters; one that raises, or returns what are no spans, changes nothing."""
         segment.needs_care = segment.holds_records = True  # they may change whatever they like
-        spans: Sequence[SpanRecord] = _as_records(given, segment)
-        for each in self._steps.trace_filters:
-            try:
-                spans = _as_spans(each(spans) or ())
-            except (Exception, SystemExit):  # noqa: BLE001 - the application's code
-                self._counters.count("trace_filter_failed")
-                _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
-            if not spans:
-                break
+        editable = _as_records(given, segment, self._steps.span_type)
+        spans: Sequence[SpanRecord] = editable
+        try:
+            _set_editor(editable, threading.get_ident())
+            for each in self._steps.trace_filters:
+                try:
+                    spans = _as_selection(each(list(spans)) or (), spans)
+                except (Exception, SystemExit):  # noqa: BLE001 - the application's code
+                    self._counters.count("trace_filter_failed")
+                    _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
+                if not spans:
+                    break
+        finally:
+            _set_editor(editable, 0)
         if len(spans) != len(given):
             self._counters.lose("trace_processor", spans=len(given) - len(spans), chunks=int(not spans))
         return spans
@@ -199,18 +208,28 @@ def _forget_parents(spans: Sequence[FinishedSpan]) -> None:
             span.local_parent = None
 
 
-def _as_records(spans: Sequence[FinishedSpan], segment: SegmentRecord) -> Sequence[SpanRecord]:
-    return [span if isinstance(span, SpanRecord) else expanded(span, segment, SpanRecord) for span in spans]
+def _as_records(
+    spans: Sequence[FinishedSpan], segment: SegmentRecord, span_type: type[SpanRecord]
+) -> Sequence[SpanRecord]:
+    return [span if isinstance(span, SpanRecord) else expanded(span, segment, span_type) for span in spans]
 
 
-def _as_spans(kept: Sequence[SpanRecord]) -> list[SpanRecord]:
+def _set_editor(spans: Sequence[SpanRecord], thread_id: int) -> None:
+    for span in spans:
+        span.editor = thread_id
+
+
+def _as_selection(kept: Sequence[SpanRecord], given: Sequence[SpanRecord]) -> list[SpanRecord]:
     """Return what a filter kept as a list.
 
     Raises:
-        TypeError: Something in it is no span.
+        TypeError: Something in it is none of the spans that the filter was given.
+        ValueError: A span is in it twice.
     """
     spans = list(kept)
-    for span in spans:
-        if not isinstance(span, SpanRecord):
-            raise TypeError(f"a trace filter returned {type(span).__name__} among the spans")
+    ids = set(map(id, spans))
+    if not ids <= set(map(id, given)):
+        raise TypeError("a trace filter returned something other than spans of its trace")
+    if len(ids) != len(spans):
+        raise ValueError("a trace filter returned a span twice")
     return spans

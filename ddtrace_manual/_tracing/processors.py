@@ -82,14 +82,16 @@ def _in_background(work: Callable[[], bool]) -> Callable[[float], bool]:
     the Agent nor keep the process from ending.
     """
     results: list[bool] = []
-    thread = threading.Thread(target=lambda: results.append(work()), name="ddtrace_manual-processors", daemon=True)
+    thread: threading.Thread | None = None
     try:
+        thread = threading.Thread(target=lambda: results.append(work()), name="ddtrace_manual-processors", daemon=True)
         thread.start()
-    except RuntimeError:  # the interpreter is ending and starts no more threads
+    except Exception:  # noqa: BLE001 - the interpreter ends, allows no daemon threads, or the system has none left
+        thread = None
         results.append(work())
 
     def wait(timeout_s: float) -> bool:
-        if not results:
+        if not results and thread is not None:
             thread.join(max(0.0, timeout_s))
         if not results:
             _logger.warning("Span processors were not done in time.")

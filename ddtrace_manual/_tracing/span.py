@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,7 @@ class Span(OtelView):
 
         Keys that are empty or no strings are dropped, as is the oldest attribute beyond 128.
         """
-        if self.end_ns is not None:
-            self._refuse("Setting attribute on ended span.")
+        if self.end_ns is not None and self._refuse("Setting attribute on ended span."):
             return
         try:
             plain = _plain_key(key)
@@ -88,8 +88,7 @@ class Span(OtelView):
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:  # Any: values of every type
         """Set several attributes."""
-        if self.end_ns is not None:
-            self._refuse("Setting attribute on ended span.")
+        if self.end_ns is not None and self._refuse("Setting attribute on ended span."):
             return
         for key, value in items_of(attributes):
             self.set_attribute(key if key.__class__ is str else clean_key(key), value)  # type: ignore[arg-type] # None is refused there
@@ -115,8 +114,7 @@ class Span(OtelView):
             attributes: Details; at most 128 are kept.
             timestamp: Nanoseconds since the Unix epoch; default: now.
         """
-        if self.end_ns is not None:
-            self._refuse("Tried calling _add_event on an ended span.")
+        if self.end_ns is not None and self._refuse("Tried calling _add_event on an ended span."):
             return
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
@@ -132,8 +130,7 @@ class Span(OtelView):
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
     ) -> None:
         """Link to whatever `context` names; the oldest beyond 128 is dropped. See `_types.Span.add_link`."""
-        if self.end_ns is not None:
-            self._refuse("Tried calling _add_link on an ended span.")
+        if self.end_ns is not None and self._refuse("Tried calling _add_link on an ended span."):
             return
         link = link_record(context, attributes)
         if link is not None:
@@ -147,8 +144,7 @@ class Span(OtelView):
 
     def update_name(self, name: str) -> None:
         """Rename the OpenTelemetry span; the resource follows unless it was set."""
-        if self.end_ns is not None:
-            self._refuse("Tried calling update_name on an ended span.")
+        if self.end_ns is not None and self._refuse("Tried calling update_name on an ended span."):
             return
         self.otel_name = name if name.__class__ is str else safe_str(name)
 
@@ -159,8 +155,7 @@ class Span(OtelView):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status: `OK` is final, `UNSET` is ignored, a description is kept only for `ERROR`."""
-        if self.end_ns is not None:
-            self._refuse("Tried calling set_status on an ended span.")
+        if self.end_ns is not None and self._refuse("Tried calling set_status on an ended span."):
             return
         if isinstance(status, Status):
             if description is not None:
@@ -189,8 +184,7 @@ class Span(OtelView):
         escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
     ) -> None:
         """Add an `exception` event. The status stays as it is: an exception alone is no error."""
-        if self.end_ns is not None:
-            self._refuse("Tried calling _add_event on an ended span.")
+        if self.end_ns is not None and self._refuse("Tried calling _add_event on an ended span."):
             return
         details: dict[str, Any] = {
             "exception.type": _errors.describe_type(exception),
@@ -211,8 +205,7 @@ class Span(OtelView):
         stack: str | None = None,
     ) -> None:
         """Mark the span as failed; see `_types.Span.set_error`."""
-        if self.end_ns is not None:
-            self._refuse("Setting an error on an ended span.")
+        if self.end_ns is not None and self._refuse("Setting an error on an ended span."):
             return
         if exc is None and type is None and message is None and stack is None:
             exc = sys.exc_info()[1]
@@ -373,8 +366,12 @@ class Span(OtelView):
         if not segment.open or len(finished) >= engine.partial_flush_min_spans:
             engine.flush_segment(segment)
 
-    def _refuse(self, message: str) -> None:
+    def _refuse(self, message: str) -> bool:
+        """Return `True`, after a debug message, unless a trace filter on this thread may change the ended span."""
+        if self.editor == threading.get_ident():
+            return False
         _logger.debug("%s (%r)", message, self.otel_name)
+        return True
 
     def _given_end(self, end_time: int) -> int | None:
         self.segment.needs_care = True

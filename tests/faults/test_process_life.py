@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import environment
@@ -502,6 +503,89 @@ run()
     requests = {seq: count for seq, count in agent.accepted.items() if seq != "boot"}
     assert requests == dict.fromkeys(paths, 1)
     assert agent.accepted["boot"] == (1 if preload else 2)
+
+
+def test_gunicorn_gevent_preload_leaves_https_to_the_application(program, agent, servers, tmp_path):
+    """After a default `configure()` in a preloaded module, the application's own https requests work under gevent."""
+    import http.server
+    import socket
+    import ssl
+    import threading
+    import urllib.error
+    import urllib.request
+
+    certificate = tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(certificate), "-out", str(tmp_path / "public.pem")],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    certificate.write_text(certificate.read_text() + (tmp_path / "public.pem").read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"secure")
+
+        def log_message(self, *_):
+            pass
+
+    secure = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    serving = threading.Thread(target=secure.serve_forever, daemon=True)
+    serving.start()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "app.py").write_text(f"""
+import ddtrace_manual as dd
+dd.configure(service="web", agent_url={agent.url!r})
+def app(environ, start_response):
+    import requests
+    with dd.span("request", tags={{"seq": environ["PATH_INFO"]}}):
+        session = requests.Session()
+        session.trust_env = False
+        answer = session.get("https://127.0.0.1:{secure.server_port}", verify={str(tmp_path / "public.pem")!r}).content
+    start_response("200 OK", [])
+    return [answer]
+""")
+    process = program.start(
+        f"""
+import sys
+from gunicorn.app.wsgiapp import run
+sys.argv = ["gunicorn", "-w", "1", "-k", "gevent", "-b", "127.0.0.1:{port}", "--chdir", {str(tmp_path)!r},
+            "--log-level", "warning", "--preload", "app:app"]
+run()
+""",
+        python=servers,
+        prelude=False,
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    answers = []
+    deadline = time.monotonic() + 20
+    try:
+        for path in ("/0", "/1"):
+            while len(answers) <= int(path[1]):
+                try:
+                    answers.append(opener.open(f"http://127.0.0.1:{port}{path}", timeout=5).read())
+                except urllib.error.HTTPError:
+                    break
+                except OSError:
+                    assert process.poll() is None, process.communicate()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        secure.shutdown()
+        secure.server_close()
+        serving.join()
+    assert answers == [b"secure", b"secure"], (out, err)
+    arrived(agent, "/0", "/1")
 
 
 GEVENT_LOAD = """

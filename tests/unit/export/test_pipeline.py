@@ -7,7 +7,7 @@ import pytest
 from ddtrace_manual._agent import AgentInfo
 from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._export import ChunkSteps, Counters, Pipeline
-from ddtrace_manual._model import SegmentRecord
+from ddtrace_manual._model import SegmentRecord, SpanRecord
 from ddtrace_manual._stats import AggregationRules, TraceFilters
 
 
@@ -103,7 +103,16 @@ def test_filters_run_in_order_and_may_drop(make, chunk, counters):
 
 
 @pytest.mark.parametrize(
-    "bad", [lambda spans: 1 / 0, lambda spans: True, lambda spans: [None], lambda spans: sys.exit()]
+    "bad",
+    [
+        lambda spans: 1 / 0,
+        lambda spans: True,
+        lambda spans: [None],
+        lambda spans: sys.exit(),
+        lambda spans: spans * 2,
+        lambda spans: [SpanRecord()],
+        lambda spans: spans.clear() or 1 / 0,
+    ],
 )
 def test_a_bad_filter_changes_nothing(make, chunk, counters, bad, caplog):
     """A filter that raises, exits or returns something else than spans is logged, counted and skipped."""

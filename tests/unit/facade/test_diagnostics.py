@@ -79,8 +79,9 @@ def lines(caplog, marker):
 
 
 def finished(setup):
-    """Wait for the end of the check."""
-    return setup._setup.startup_check.wait(10.0)
+    """Have the export thread make its first request, which is the check."""
+    assert setup._setup.startup_check is not None
+    return dd.flush(10.0)
 
 
 def test_line_has_every_field(setup, caplog, monkeypatch):
@@ -172,8 +173,8 @@ def test_configure_does_not_wait_for_the_check(setup, caplog):
     with FakeAgent() as agent:
         agent.fail("/info", delay_s=5.0, status=200)
         dd.configure(agent_url=agent.url, agent_timeout=10.0)
-        assert not setup._setup.startup_check.wait(0.0)
-        assert dd.shutdown(1.0)
+        assert not dd.flush(0.0)
+        dd.shutdown(1.0)
     assert lines(caplog, UNREACHABLE) == []
 
 
@@ -214,19 +215,18 @@ def test_a_line_that_cannot_be_collected_is_reported(setup, caplog, monkeypatch)
     assert lines(caplog, "DATADOG TRACER DIAGNOSTIC - Failed to collect start-up logs: ") == ["no platform"]
 
 
-def test_without_a_thread_there_is_no_check(setup, monkeypatch, caplog):
-    """A system that can start no thread gets the line, and `shutdown()` does not wait."""
-    start = threading.Thread.start
-
-    def refuse(thread):
-        if thread.name == "ddtrace-manual-startup":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    dd.configure(agent_url=NOBODY)
-    assert lines(caplog, CONFIGURATION)
-    assert dd.shutdown(1.0)
+def test_configure_leaves_the_http_library_and_threads_alone():
+    """What `gevent` patches is imported, and a thread started, only when the first payload goes out."""
+    program = """
+import sys, threading
+import ddtrace_manual as dd
+dd.configure(agent_url='http://127.0.0.1:9')
+with dd.span('open'):
+    print(sorted({'ssl', 'requests', 'urllib3', 'http.client', '_ssl'} & sys.modules.keys()), threading.active_count())
+dd.shutdown(1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[] 1\n"
 
 
 def test_what_was_switched_on_and_does_not_exist_is_said(setup, caplog, monkeypatch):
@@ -269,37 +269,10 @@ def test_broken_handlers_do_not_break_configure(setup):
         logger.removeHandler(handler)
 
 
-@pytest.mark.parametrize("broken", ["prepare_thread", "client"])
-def test_a_check_that_cannot_be_made_says_nothing(setup, caplog, monkeypatch, broken):
-    """Whatever fails on the thread of the check stays there, and `shutdown()` does not wait for it."""
-    start = threading.Thread.start
-
-    def fail(*_, **__):
-        raise ValueError("no import any more")
-
-    def prepare(thread):
-        if thread.name == "ddtrace-manual-startup":
-            parts = setup._setup.parts
-            monkeypatch.setattr(parts, broken, fail if broken == "prepare_thread" else None)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", prepare)
-    dd.configure(agent_url=NOBODY)
-    assert finished(setup)
-    assert len(lines(caplog, UNREACHABLE)) == (broken == "prepare_thread")
-
-
-def test_the_check_shares_the_minute_of_the_worker(setup, monkeypatch, caplog):
+def test_the_check_shares_the_minute_of_the_worker(setup, caplog):
     """When something else has told already that the Agent takes nothing, the check does not repeat it."""
-    start = threading.Thread.start
-
-    def tell(thread):
-        if thread.name == "ddtrace-manual-startup":
-            setup._setup.parts.agent_log.warning(DELIVERY, "told")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", tell)
     dd.configure(agent_url=NOBODY)
+    setup._setup.parts.agent_log.warning(DELIVERY, "told")
     assert finished(setup)
     assert lines(caplog, UNREACHABLE) == []
     assert "told" in caplog.text
@@ -309,8 +282,7 @@ PROGRAM = """
 import ddtrace_manual as dd
 from ddtrace_manual import _setup
 dd.configure(agent_url='http://127.0.0.1:9')
-check = _setup._setup.startup_check
-check and check.wait(10)
+dd.flush(10)
 """
 
 
