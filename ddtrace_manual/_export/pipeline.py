@@ -37,8 +37,8 @@ __all__ = ["ChunkSteps", "Pipeline", "TraceFilter"]
 _log = RateLimitedLogger(get_logger("export"))
 
 TraceFilter = Callable[[Sequence[Any]], "Sequence[Any] | None"]
-"""Takes the finished spans of a chunk and returns those to keep; nothing drops the chunk. While it runs, the spans can be
-changed with all their methods, as if they had not ended. Any: spans of the engine."""
+"""Takes the finished spans of a chunk and returns those to keep; nothing drops the chunk. While it runs, the spans can
+be changed with all their methods, as if they had not ended. Any: spans of the engine."""
 
 
 @dataclass(slots=True)

@@ -389,7 +389,7 @@ CODE_ONLY: tuple[Setting, ...] = (
         "",
         CALLABLES,
         (),
-        "Called with every finished chunk on the worker thread; may change its spans with all their methods, or drop it.",
+        "Called with every finished chunk on the worker thread; may change its spans by their methods, or drop it.",
         name="trace_filters",
     ),
     Setting("", OBJECTS, (), "Further OpenTelemetry span processors.", name="span_processors"),
