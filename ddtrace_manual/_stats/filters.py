@@ -5,15 +5,16 @@ Source: spec/trace-export.md §9.3.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ddtrace_manual._log import get_logger
 from ddtrace_manual._tags import ENV
 
+from .expressions import UnsafeExpressionError, compile_search
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ddtrace_manual._agent.info import AgentInfo
     from ddtrace_manual._model import DDSpan
@@ -26,6 +27,8 @@ _HTTP_STATUS: Final = "http.status_code"
 _STATUS_MIN: Final = 100
 _STATUS_MAX: Final = 599
 _ENV_MAX: Final = 200  # characters
+_MAX_REFUSED: Final = 1_000
+_refused: set[str] = set()  # entries that were warned about: the Agent repeats them
 _ENV_PUNCTUATION: Final = frozenset(":./-")
 
 
@@ -35,14 +38,14 @@ class _Condition:
 
     key: str
     value: str | None = None
-    pattern: re.Pattern[str] | None = None
+    is_found: Callable[[str], bool] | None = None
 
     def matches(self, meta: Mapping[str, str]) -> bool:
         found = _normal_value(meta, self.key)
         if found is None:
             return False
-        if self.pattern is not None:
-            return self.pattern.search(found) is not None
+        if self.is_found is not None:
+            return self.is_found(found)
         return self.value is None or found == self.value
 
 
@@ -55,7 +58,7 @@ class TraceFilters:
 
     reject: tuple[_Condition, ...] = ()
     require: tuple[_Condition, ...] = ()
-    ignore_resources: tuple[re.Pattern[str], ...] = ()
+    ignore_resources: tuple[Callable[[str], bool], ...] = ()
 
     @classmethod
     def from_info(cls, info: AgentInfo) -> TraceFilters:
@@ -70,7 +73,7 @@ class TraceFilters:
                 *_conditions(info.filter_tags_regex_require, is_regex=True),
             ),
             ignore_resources=tuple(
-                pattern for text in info.ignore_resources if (pattern := _compile(text)) is not None
+                is_found for text in info.ignore_resources if (is_found := _compile(text, text)) is not None
             ),
         )
 
@@ -88,7 +91,7 @@ class TraceFilters:
         if not all(condition.matches(meta) for condition in self.require):
             return True
         resource_name = root["resource"] or root["name"]
-        return any(pattern.search(resource_name) is not None for pattern in self.ignore_resources)
+        return any(is_found(resource_name) for is_found in self.ignore_resources)
 
 
 NO_FILTERS: Final = TraceFilters()
@@ -149,13 +152,19 @@ def _conditions(entries: Iterable[str], *, is_regex: bool) -> Iterable[_Conditio
             yield _Condition(key)
         elif not is_regex:
             yield _Condition(key, value)
-        elif (pattern := _compile(value)) is not None:
-            yield _Condition(key, pattern=pattern)
+        elif (is_found := _compile(value, entry)) is not None:
+            yield _Condition(key, is_found=is_found)
 
 
-def _compile(text: str) -> re.Pattern[str] | None:
+def _compile(text: str, entry: str) -> Callable[[str], bool] | None:
     try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        _logger.error("Skipped a trace filter, not a regular expression: %r (%s)", text, error)  # noqa: TRY400
-        return None
+        return compile_search(text)
+    except UnsafeExpressionError as error:
+        if entry not in _refused and len(_refused) < _MAX_REFUSED:
+            _refused.add(entry)
+            _logger.warning(
+                "Skipped the trace filter %r: %s. Install the extra ddtrace-manual[re2] to use it", entry, error
+            )
+    except ValueError as error:
+        _logger.error("Skipped a trace filter, not a regular expression: %r (%s)", entry, error)  # noqa: TRY400
+    return None
