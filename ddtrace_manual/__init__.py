@@ -29,6 +29,7 @@ from ._propagate import (
     remove_baggage,
     set_baggage,
 )
+from ._scope import span
 from ._setup import CounterSnapshot, configure, counters, flush, shutdown
 from ._span import (
     add_event,
@@ -40,7 +41,6 @@ from ._span import (
     set_error,
     set_tag,
     set_tags,
-    span,
     start_span,
 )
 from ._traced import traced, untraced

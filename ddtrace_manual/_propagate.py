@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import baggage
 
-from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, set_current
+from ._context import (
+    CLOSED_KEY,
+    REMOTE_CONTEXT_KEY,
+    SPAN_KEY,
+    Context,
+    add_entry,
+    get_current,
+    skip_closed,
+    switch_to,
+    take_entry,
+)
 from ._remote import baggage_context, keep_baggage, without_baggage, without_baggage_metadata
 from ._runtime import RUNTIME
 
@@ -96,17 +106,22 @@ class continue_trace:  # noqa: N801 - used like a function
         ...     handle(request)
     """
 
-    __slots__ = ("_carrier", "_context", "_getter", "_previous")
+    __slots__ = ("_carrier", "_getter")
 
     def __init__(self, carrier: Any, *, getter: Callable[[Any, str], Any] | None = None) -> None:  # Any: see extract
         self._carrier = carrier
         self._getter = getter
 
     def __enter__(self) -> Context:
-        self._previous = get_current()
-        self._context = extract(self._carrier, getter=self._getter)
-        set_current(self._context)
-        return self._context
+        previous = get_current()
+        context = extract(self._carrier, getter=self._getter)
+        add_entry(self, context.get(REMOTE_CONTEXT_KEY), (context, previous))
+        try:
+            switch_to(context)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return context
 
     def __exit__(
         self,
@@ -115,8 +130,14 @@ class continue_trace:  # noqa: N801 - used like a function
         traceback: TracebackType | None,
     ) -> None:
         current = get_current()
-        if current is self._context or current.get(REMOTE_CONTEXT_KEY) is self._context.get(REMOTE_CONTEXT_KEY):
-            set_current(self._previous)
+        entry = take_entry(self, current.get(REMOTE_CONTEXT_KEY))
+        if entry is None:
+            return
+        context, previous = entry
+        if current is context or current.get(REMOTE_CONTEXT_KEY) is context.get(REMOTE_CONTEXT_KEY):
+            switch_to(skip_closed(previous))
+        elif context is not previous:
+            context[CLOSED_KEY] = previous
 
     async def __aenter__(self) -> Context:
         return self.__enter__()
@@ -203,7 +224,7 @@ def _change_baggage(change: Callable[[Context], Context], span: OtelSpan | None)
     active = current.get(SPAN_KEY)
     if span is None or getattr(span, "wrapped", span) is active:
         changed = change(current)
-        set_current(changed)
+        switch_to(changed)
         span = cast("OtelSpan | None", active)
     else:
         changed = change(baggage_context(span, current))

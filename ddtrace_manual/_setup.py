@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry import trace
 from typing_extensions import Unpack
 
+from . import _collection
 from ._log import get_logger
 from ._runtime import RUNTIME
 from .exceptions import ConfigurationError
@@ -331,6 +332,7 @@ def _use_propagator(parts: Parts) -> None:
 
 def _use_engine(engine: Engine | None) -> None:
     """Let the facade make its spans with `engine`, unless another provider is in charge."""
+    _collection.install()
     RUNTIME.use_engine(None if RUNTIME.use_otel else engine)
 
 

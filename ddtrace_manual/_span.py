@@ -1,4 +1,4 @@
-"""`span`, `start_span` and the helpers for the current span.
+"""`start_span` and the helpers for the current span.
 
 Everything here is a no-op before `configure()`, and works over another OpenTelemetry provider when
 one is in charge (`_foreign.py`). The engine is looked up per call.
@@ -11,26 +11,21 @@ from typing import TYPE_CHECKING, Any, cast
 from opentelemetry import trace
 from typing_extensions import Unpack
 
-from . import _options, _tags
-from ._context import CLOSED_KEY, SPAN_KEY, Context, activate, get_current, restore, set_current
+from . import _options
+from ._context import SPAN_KEY, Context, activate, get_current
 from ._errors import Outcome, outcome_of
 from ._foreign import NOOP_SPAN, NoopSpan, as_facade_span
 from ._links import link_record, otel_link
 from ._runtime import RUNTIME
-from ._types import LinkTarget, OtherSpanOptions, Span, SpanOptions, Tags
+from ._types import LinkTarget, Span, SpanOptions, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
-
-    from opentelemetry.trace import SpanKind
 
     from ._tracing.engine import Engine
-    from ._tracing.span import Span as EngineSpan
 
 __all__ = [
     "OUTCOME_TAG",
-    "SpanScope",
     "activate_span",
     "add_event",
     "add_link",
@@ -43,7 +38,6 @@ __all__ = [
     "set_error",
     "set_tag",
     "set_tags",
-    "span",
     "start_span",
 ]
 
@@ -51,9 +45,6 @@ OUTCOME_TAG = "span.outcome"
 """Tag of a span left by a cancellation (`cancelled`), a closed generator (`closed`) or `SystemExit(0)` (`exit`)."""
 
 _SCOPE_NAME = "ddtrace_manual"
-_TEXT_OPTIONS = {"resource": _tags.RESOURCE_NAME, "span_type": _tags.SPAN_TYPE}
-_SHORT_TEXT = 64
-"""Longer text is charged to the queue's budget, which the general path does."""
 
 
 def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: options of several types
@@ -140,227 +131,6 @@ def leave(
     except Exception:  # noqa: BLE001 - a hostile exception class must not replace the application's exception
         if RUNTIME.count is not None:
             RUNTIME.count("error_not_recorded")
-
-
-class SpanScope:
-    """A span for the length of a `with` or `async with` block; what `span` returns, and fills in."""
-
-    # No constructor: it would be another call, and costs more than all that it would do (bench: ten-span).
-    __slots__ = ("_context", "_name", "_previous", "_resource", "_span")
-    _name: str
-    _resource: str | None
-    _span: Span
-    _context: Context | None
-    _previous: Context
-
-    def __enter__(self) -> Span:
-        previous = get_current()
-        parent: Any = previous.get(SPAN_KEY)  # Any: the source is compared next, which type checkers do not follow
-        try:
-            source: Any = None if parent is None else parent.child_source  # Any: as RUNTIME.source, which it may be
-        except AttributeError:  # another library's span
-            source = None
-        if source is not RUNTIME.source:
-            return self._enter_slowly(previous)
-        # SpanSource.child() and activate() written out: two frames less (bench: ten-span).
-        new_span_id, monotonic_ns = source.new_span_id, source.monotonic_ns
-        resource = self._resource
-        made: EngineSpan = source.span_class()
-        made.local_parent = parent
-        made.parent_id = parent.span_id  # pyright: ignore[reportOptionalMemberAccess] # it has a source
-        made.segment = segment = parent.segment  # pyright: ignore[reportOptionalMemberAccess]
-        made.source = source.own
-        made.child_source = source
-        made.otel_name = made.operation_name = self._name
-        made.values = {} if resource is None else {_tags.RESOURCE_NAME: resource}
-        made.end_ns = None
-        made.span_id = new_span_id() or source.engine.ids.span_id()
-        made.start_ns = monotonic_ns() + segment.clock_offset_ns
-        segment.open.add(made)
-        source.engine.created += 1
-        self._span = made
-        self._previous = previous
-        # Written as an ignored error and not as a cast, which is a call (bench: ten-span).
-        context: Context = previous.copy()  # type: ignore[assignment]
-        self._context = context
-        context[SPAN_KEY] = made
-        set_current(context)
-        return made
-
-    def _enter_slowly(self, previous: Context) -> Span:
-        """Enter with a span that is no child of an ordinary one."""
-        engine, name, resource = RUNTIME.engine, self._name, self._resource
-        made: Span
-        if engine is None or engine.is_watched:
-            made = begin(name, {} if resource is None else {"resource": resource}, previous)
-            self._context = activate_span(made, previous)
-        else:
-            made = engine.start(name, previous, None, None if resource is None else {_tags.RESOURCE_NAME: resource})
-            self._context = activate(made, previous)  # its class is known, and asking costs more (bench: ten-span)
-        self._span = made
-        self._previous = previous
-        return made
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc is not None:
-            self._leave(exc)
-        made: Any = self._span  # Any: spans of all kinds have a source; an engine's is compared next
-        source = made.source
-        if source is RUNTIME.source:
-            # Span.end() written out for a child with nothing out of the ordinary: a frame less (bench: ten-span).
-            segment = made.segment
-            monotonic_ns = source.monotonic_ns
-            end_ns = monotonic_ns() + segment.clock_offset_ns
-            try:
-                segment.open.remove(made)
-            except KeyError:
-                made.end()  # which says that it has ended
-            else:
-                made.end_ns = end_ns
-                made.child_source = None
-                finished = segment.finished
-                finished.append(
-                    (
-                        made.span_id,
-                        made.parent_id,
-                        made.start_ns,
-                        end_ns,
-                        made.otel_name,
-                        made.operation_name,
-                        None,
-                        made.values,
-                        made.local_parent.values,
-                    )
-                )
-                made.local_parent = None
-                if not segment.open or len(finished) >= source.partial_flush_min_spans:
-                    source.engine.flush_segment(segment)
-        else:
-            made.end()
-        context = self._context
-        if context is None:
-            return
-        previous = self._previous
-        # restore() written out for the usual case (bench: ten-span).
-        if get_current() is context and CLOSED_KEY not in previous:
-            set_current(previous)
-        else:
-            restore(context, previous)
-
-    def _leave(self, exc: BaseException) -> None:
-        leave(self._span, exc)
-
-    async def __aenter__(self) -> Span:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(exc_type, exc, traceback)
-
-    if not TYPE_CHECKING:  # type checkers report the call by themselves
-
-        def __call__(self, *_: object, **__: object) -> object:
-            """Explain what to write instead of `@span(...)`."""
-            raise TypeError(
-                f"span({self._name!r}) is for `with` and `async with`; to trace a function, "
-                f"decorate it with @traced({self._name!r})",
-            )
-
-    def __repr__(self) -> str:
-        return f"span({self._name!r})"
-
-
-class SpanScopeWithOptions(SpanScope):
-    """A scope whose span has more than a short name and a short resource.
-
-    Args:
-        name: As given.
-        options: As given, the resource among them.
-    """
-
-    __slots__ = ("_options", "_prepared")
-
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:  # Any: options of several types
-        self._name = name
-        given = {o: v for o, v in options.items() if v is not None or o not in _options.SPAN_OPTION_NAMES}
-        self._options: Mapping[str, Any] = given  # Any: options of several types
-        # Values and kind that the span is started with; `None`: it needs the general way with all its options.
-        self._prepared: tuple[dict[str, Any], SpanKind | None] | None = None  # Any: values of every type
-        values = {}
-        kind = None
-        for option, value in given.items():
-            if isinstance(value, str) and len(value) <= _SHORT_TEXT:
-                key = _TEXT_OPTIONS.get(option)
-                if key is not None:
-                    values[key] = value
-                    continue
-                if option == "kind" and value in _options.KINDS:
-                    kind = _options.KINDS[value]
-                    continue
-            break
-        else:
-            if name.__class__ is str:
-                self._prepared = values, kind
-                return
-        self._name, self._options = _options.settle(name, given)
-
-    def __enter__(self) -> Span:
-        previous = get_current()
-        engine = RUNTIME.engine
-        if self._prepared is None or engine is None or engine.is_watched:
-            self._span = begin(self._name, self._options, previous)
-            self._context = activate_span(self._span, previous)
-        else:
-            values, kind = self._prepared
-            self._span = made = engine.start(self._name, previous, None, values.copy())
-            if kind is not None:
-                made.set_kind(kind)
-            self._context = activate(made, previous)
-        self._previous = previous
-        return self._span
-
-    def _leave(self, exc: BaseException) -> None:
-        leave(self._span, exc, self._options.get("ignore"))
-
-
-def span(name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> SpanScope:
-    """Return a context manager, for `with` and `async with`, that runs the block in a span.
-
-    The span starts on entering, is current inside the block, and ends on leaving it, whatever thread,
-    task or order that happens in. An exception that leaves the block is recorded and goes on unchanged.
-
-    Args:
-        name: Operation name.
-        resource: Resource name; default: the operation name.
-        **options: See `SpanOptions`.
-
-    Raises:
-        ConfigurationError: An option is unknown or of the wrong type. Name, resource, service and type that are no text
-            become text: they often come from data.
-
-    Example:
-        >>> with span("db.query", resource="SELECT 1", span_type="sql", kind="client") as s:
-        ...     s.set_tag("db.system", "postgresql")
-    """
-    if (
-        options
-        or name.__class__ is not str
-        or (resource is not None and (resource.__class__ is not str or len(resource) > _SHORT_TEXT))
-    ):
-        return SpanScopeWithOptions(name, {**options, "resource": resource})
-    scope = SpanScope()
-    scope._name = name
-    scope._resource = resource
-    return scope
 
 
 def start_span(name: str, **options: Unpack[SpanOptions]) -> Span:

@@ -24,7 +24,7 @@ from enum import Enum
 from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from ._context import CLOSED_KEY, SPAN_KEY, get_current, restore, set_current, skip_closed
+from ._context import CLOSED_KEY, COLLECTION, SPAN_KEY, get_current, restore, set_current, skip_closed, switch_to
 from ._runtime import RUNTIME
 from ._span import leave
 from ._traced_generators import Flow, drive, first_step, is_entered_by_contextlib
@@ -76,6 +76,7 @@ class _Tools:
         "Flow",
         "await_rest",
         "closed_key",
+        "collection",
         "drive",
         "enter",
         "finish",
@@ -90,12 +91,15 @@ class _Tools:
         "skip_closed",
         "span_key",
         "start",
+        "switch_to",
+        "with_options",
     )
 
     def __init__(self) -> None:
         self.Flow = Flow
         self.await_rest = await_rest
         self.closed_key = CLOSED_KEY
+        self.collection = COLLECTION
         self.drive = drive
         self.enter = enter
         self.finish = finish
@@ -110,9 +114,15 @@ class _Tools:
         self.skip_closed = skip_closed
         self.span_key = SPAN_KEY
         self.start = start
+        self.switch_to = switch_to
+        self.with_options = _late_with_options
 
     def __reduce__(self) -> str:
         return "TOOLS"
+
+
+def _late_with_options(target: Any, plan: Plan, tools: _Tools) -> Any:
+    return _with_options(target, plan, tools)
 
 
 TOOLS = _Tools()
@@ -135,6 +145,8 @@ def _without_options(target: Any, plan: Plan, tools: _Tools) -> Any:
             made = active = source.child(parent, plan.name)
         else:
             engine = tools.runtime.engine
+            if tools.collection.thread is not None:  # perhaps it must not become current
+                return tools.with_options(target, plan, tools)(*args, **kwargs)
             if engine is None or engine.is_watched:
                 made = tools.start(plan, previous, args, kwargs)
                 if made is None:
@@ -144,18 +156,20 @@ def _without_options(target: Any, plan: Plan, tools: _Tools) -> Any:
                 made = active = engine.start(plan.name, previous)
         context: Any = previous.copy()  # Any: a cast would be a call (bench: traced)
         context[tools.span_key] = active
-        tools.set_current(context)
         try:
+            tools.set_current(context)
             return target(*args, **kwargs)
         except BaseException as exc:
             tools.leave(made, exc)
             raise
         finally:
-            made.end()
-            if tools.get_current() is context and tools.closed_key not in previous:
-                tools.set_current(previous)
-            else:
-                tools.restore(context, previous)
+            try:
+                made.end()
+            finally:
+                if tools.get_current() is context and tools.closed_key not in previous:
+                    tools.set_current(previous)
+                else:
+                    tools.restore(context, previous)
 
     return traced_call
 
@@ -260,7 +274,7 @@ def traced_call({parameters}):
     if entered is None:
         return (yield from inner)
     span, inside = entered
-    get_current, set_current, closed_key = tools.get_current, tools.set_current, tools.closed_key
+    get_current, set_current, closed_key = tools.get_current, tools.switch_to, tools.closed_key
     send = resume = inner.send
     argument = None
     try:

@@ -17,7 +17,8 @@ import types
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from ._context import CLOSED_KEY, get_current, restore, set_current, skip_closed
+from ._context import CLOSED_KEY, get_current, restore, skip_closed
+from ._context import switch_to as set_current
 from ._span import activate_span, leave
 from ._traced_plan import Plan, enter
 

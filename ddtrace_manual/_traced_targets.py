@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
-from ._span import SpanScope
+from ._scope import SpanScope
 from ._traced_calls import make_traced
 from ._traced_classes import (
     UNTRACED_MARK,

@@ -13,7 +13,19 @@ from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanKind
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual._context import CLOSED_KEY, SPAN_KEY, Context, get_current, restore, set_current
+from ddtrace_manual._context import (
+    CLOSED_KEY,
+    COLLECTION,
+    ENTERING,
+    SPAN_KEY,
+    Context,
+    activate,
+    add_entry,
+    get_current,
+    restore,
+    set_current,
+    take_entry,
+)
 from ddtrace_manual._errors import safe_str
 
 from .source import SpanSource
@@ -118,6 +130,7 @@ class Tracer(SDKTracer):
         """Return a context manager, usable as a decorator, that starts a span and makes it current."""
         # A constructor would be another call, and costs more than all of this (bench: ten-span, OpenTelemetry API).
         scope = CurrentSpanScope()
+        scope._context = None
         scope._tracer = self
         scope._name = name
         scope._end_on_exit = end_on_exit
@@ -148,8 +161,30 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     _end_on_exit: bool
     _options: tuple[Any, ...] | None  # Any: the arguments of start_span behind the name; `None`: all are defaults
     _span: OtelSpan
+    _context: Context | None  # None: not entered
+    _previous: Context
 
     def __enter__(self) -> OtelSpan:
+        if self._context is not None:  # see SpanScope.__enter__
+            entry = self._again()
+            made = entry.__enter__()
+            add_entry(self, cast("Context", entry._context).get(SPAN_KEY), entry)
+            return made
+        self._context = ENTERING
+        try:
+            return self._enter()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Undo what was done of entering."""
+        context, self._context = self._context, None
+        if context is not None and context is not ENTERING:
+            restore(context, self._previous)
+            self._span.end()
+
+    def _enter(self) -> OtelSpan:
         self._previous = previous = get_current()
         tracer, options = self._tracer, self._options
         # The question of Tracer.source(), which nearly always answers that nothing has changed (bench: ten-span-otel).
@@ -168,9 +203,12 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
             span = tracer.start_span(self._name, *(options or ()))
         self._span = span
         # activate() written out.
+        if COLLECTION.thread is not None:
+            self._context = activate(span, previous)
+            return span
         context: Context = previous.copy()  # type: ignore[assignment] # as there
-        self._context = context
         context[SPAN_KEY] = span
+        self._context = context
         set_current(context)
         return span
 
@@ -180,21 +218,34 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        context, previous = self._context, self._previous
-        # restore() written out for the usual case (bench: ten-span, OpenTelemetry API).
-        if get_current() is context and CLOSED_KEY not in previous:
-            set_current(previous)
-        else:
-            restore(context, previous)
-        span = self._span
-        if exc is not None and isinstance(exc, Exception) and span.is_recording():
-            record, set_status = (True, True) if self._options is None else self._options[5:7]
-            if record:
-                span.record_exception(exc)
-            if set_status:
-                span.set_status(Status(StatusCode.ERROR, describe_failure(exc)))
-        if self._end_on_exit:
-            span.end()
+        context = self._context
+        if get_current() is not context or context is None:
+            own = None if context is None else context.get(SPAN_KEY)
+            entry: CurrentSpanScope = take_entry(self, get_current().get(SPAN_KEY), own) or self
+            entry._exit(exc)
+            return
+        self._exit(exc)
+
+    def _exit(self, exc: BaseException | None) -> None:
+        context, self._context = self._context, None
+        if context is None:
+            return
+        try:
+            span = self._span
+            if exc is not None and isinstance(exc, Exception) and span.is_recording():
+                record, set_status = (True, True) if self._options is None else self._options[5:7]
+                if record:
+                    span.record_exception(exc)
+                if set_status:
+                    span.set_status(Status(StatusCode.ERROR, describe_failure(exc)))
+        finally:
+            previous = self._previous
+            if get_current() is context and CLOSED_KEY not in previous and COLLECTION.thread is None:
+                set_current(previous)
+            else:
+                restore(context, previous)
+            if self._end_on_exit:
+                span.end()
 
     def __call__(self, func: _F) -> _F:
         """Decorate a function or coroutine function: each call runs in a span of its own."""
@@ -217,6 +268,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
     def _again(self) -> CurrentSpanScope:
         """Return another one for a span made in the same way."""
         scope = CurrentSpanScope()
+        scope._context = None
         scope._tracer, scope._name = self._tracer, self._name
         scope._options, scope._end_on_exit = self._options, self._end_on_exit
         return scope

@@ -23,7 +23,7 @@ from typing_extensions import ParamSpec, Unpack
 
 from ddtrace_manual._context import get_current, set_current
 from ddtrace_manual._propagate import continue_trace, inject
-from ddtrace_manual._span import span
+from ddtrace_manual._scope import span
 
 if TYPE_CHECKING:
     from contextvars import Context as ContextVars

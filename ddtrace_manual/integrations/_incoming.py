@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, set_current
+from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, switch_to
 from ddtrace_manual._foreign import NoopSpan
 from ddtrace_manual._model import LinkRecord, RemoteContext
 from ddtrace_manual._runtime import RUNTIME
@@ -68,25 +68,31 @@ class Incoming:
         if not trusted:
             options["links"] = (*options.get("links", ()), *link_to(found, "untrusted_caller"))
             found = _NOTHING
+        self._previous = get_current()  # here too, so that an `enter` that was interrupted can be undone
         self.span: Span = begin(name, options, found)
         self._context = cast("Context", found.copy())
         # A no-op span stands for what is current already: the caller's span.
         if not isinstance(self.span, NoopSpan):
             cast("dict[str, object]", self._context)[SPAN_KEY] = getattr(self.span, "wrapped", self.span)
 
+    @property
+    def marker(self) -> object:
+        """What it makes current; `None` for a no-op span."""
+        return self._context.get(SPAN_KEY)
+
     def enter(self) -> None:
         """Make the span's context current until `exit` or `pause`."""
         self._previous = get_current()
-        set_current(self._context)
+        switch_to(self._context)
 
     def exit(self) -> None:
         """Undo `enter` for good: wherever the application's coroutine was closed, if its span is current there."""
         if SPAN_KEY in self._context:
             restore(self._context, self._previous)
         else:
-            set_current(self._previous)
+            switch_to(self._previous)
 
     def pause(self) -> None:
         """Undo `enter` until the next one: what is suspended within a block finds its span current again."""
         self._context = get_current()
-        set_current(self._previous)
+        switch_to(self._previous)

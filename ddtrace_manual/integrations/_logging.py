@@ -13,9 +13,10 @@ Source: spec/configuration.md §10.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, MutableMapping
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, Final, cast
 
 from opentelemetry import trace
@@ -39,6 +40,11 @@ SPAN_ID: Final = "dd.span_id"
 SERVICE: Final = "dd.service"
 ENV: Final = "dd.env"
 VERSION: Final = "dd.version"
+
+_FIELDS: Final = frozenset((TRACE_ID, SPAN_ID, SERVICE, ENV, VERSION))
+_NO_FIELDS: Final[frozenset[str]] = frozenset()
+_MAX_FACTORIES: Final = 10
+"""How many frames of factories on top of ours are looked through for the logger's."""
 
 
 def log_fields() -> dict[str, str]:
@@ -88,8 +94,25 @@ class _CorrelatingFactory:
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # Any: arguments of LogRecord
         record = self.previous(*args, **kwargs)
         if self.is_active:
-            add_to_record(record)
+            given = _given_fields()
+            if given:  # the logger refuses what is there already, so that leaves room for them
+                record.__dict__.update((name, value) for name, value in log_fields().items() if name not in given)
+            else:
+                add_to_record(record)
         return record
+
+
+def _given_fields() -> frozenset[str]:
+    """Return which of the five fields the logging call gives in `extra`, which the logger applies after the factory."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_MAX_FACTORIES):
+        if frame is None:
+            break
+        if frame.f_code.co_name == "makeRecord":
+            extra = frame.f_locals.get("extra")
+            return _FIELDS.intersection(extra) if extra else _NO_FIELDS
+        frame = frame.f_back
+    return _NO_FIELDS
 
 
 _lock = threading.Lock()  # guards _installed
@@ -99,7 +122,8 @@ _installed: _CorrelatingFactory | None = None
 def install_log_record_factory() -> None:
     """Give every `logging.LogRecord` the five fields when it is made; the message is not changed.
 
-    The record factory in place goes on making the records. A second call does nothing.
+    The record factory in place goes on making the records. A second call does nothing. Fields that a logging call gives
+    in `extra` have the value given.
 
     Example:
         >>> install_log_record_factory()

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from typing_extensions import Unpack
 
-from ddtrace_manual._context import Context
+from ddtrace_manual._context import SPAN_KEY, Context, add_entry, get_current, take_entry
 from ddtrace_manual._options import check, checked_links
 from ddtrace_manual._propagate import inject
 from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import leave, span
+from ddtrace_manual._scope import span
+from ddtrace_manual._span import leave
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._incoming import Incoming, link_to
@@ -36,7 +37,7 @@ from ._incoming import Incoming, link_to
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ddtrace_manual._span import SpanScope
+    from ddtrace_manual._scope import SpanScope
     from ddtrace_manual._types import Span, SpanOptions
 
 __all__ = ["message_carrier", "producer_headers", "traced_consumer", "traced_producer"]
@@ -210,9 +211,14 @@ class traced_consumer:  # noqa: N801 - used like a function
             options["links"] = (*(options.get("links") or ()), *links)
         elif self._headers:
             carrier = message_carrier(self._headers[0])
-        self._incoming = Incoming(self._name, options, carrier, trusted=self._trusted)
-        self._incoming.enter()
-        return self._incoming.span
+        incoming = Incoming(self._name, options, carrier, trusted=self._trusted)
+        try:
+            add_entry(self, incoming.marker, incoming)
+            incoming.enter()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return incoming.span
 
     def __exit__(
         self,
@@ -220,11 +226,15 @@ class traced_consumer:  # noqa: N801 - used like a function
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        incoming = self._incoming
-        if exc is not None:
-            leave(incoming.span, exc, self._ignore)
-        incoming.span.end()
-        incoming.exit()
+        incoming = take_entry(self, get_current().get(SPAN_KEY))
+        if incoming is None:
+            return
+        try:
+            if exc is not None:
+                leave(incoming.span, exc, self._ignore)
+            incoming.span.end()
+        finally:
+            incoming.exit()
 
     async def __aenter__(self) -> Span:
         return self.__enter__()

@@ -263,3 +263,23 @@ def test_loguru(configured):
     finally:
         logger.remove(handler)
     assert stream.getvalue() == "hello 10 20\nagain 7 8\n"
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_fields_given_in_extra_win(configured, records, caplog, adapted):
+    logger = logging.getLogger("application")
+    given = {"dd.trace_id": "123", "dd.service": "other"}
+    with dd.span("work") as span, caplog.at_level(logging.INFO):
+        if adapted:
+            logging.LoggerAdapter(logger, given).info("text")
+        else:
+            logger.info("text", extra=given)
+        logger.info("text", extra=log_fields())
+    first, second = caplog.records
+    assert fields_of(first) == {
+        **fields_of(second),
+        "dd.trace_id": "123",
+        "dd.service": "other",
+    }
+    assert fields_of(second)["dd.span_id"] == str(span.span_id)
+    assert set(fields_of(second)) == set(NAMES)
