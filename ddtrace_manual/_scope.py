@@ -199,7 +199,7 @@ class SpanScope:
             if CLOSED_KEY not in previous and COLLECTION.thread is None:
                 set_current(previous)
             else:
-                restore(self._context, previous)
+                restore(get_current(), previous)
             self._context = None
         except BaseException:
             self._finish()

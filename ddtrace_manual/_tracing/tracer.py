@@ -230,8 +230,8 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
         context, self._context = self._context, None
         if context is None:
             return
+        span = self._span
         try:
-            span = self._span
             if exc is not None and isinstance(exc, Exception) and span.is_recording():
                 record, set_status = (True, True) if self._options is None else self._options[5:7]
                 if record:
