@@ -112,6 +112,7 @@ class Statistics:
             self._send_to_agent,
             identity=self._identity,
             runtime_id=lambda: self._runtime_id,
+            on_payload=self._count_payload,
             on_collapsed=self._on_collapsed,
             interval_s=self._config.trace_stats_writer_interval,
         )
@@ -129,7 +130,7 @@ class Statistics:
 
         def send(body: bytes) -> bool:
             limit_s = min(target.timeout_s, self._client.timeout_s)
-            return self._count_payload(delivered=receiver is not None and receiver.send(body, limit_s))
+            return receiver is not None and receiver.send(body, limit_s)
 
         resource = span_metrics_resource(
             service=self._service,
@@ -145,6 +146,7 @@ class Statistics:
             self.concentrator,
             send,
             resource=lambda: resource,
+            on_payload=self._count_payload,
             on_collapsed=self._on_collapsed,
             interval_s=config.trace_metrics_otel_flush_interval / 1000,
         )
@@ -198,14 +200,13 @@ class Statistics:
         if not result.delivered and result.outcome == "unsupported":
             self.concentrator.flush(force=True)  # what else was counted has no receiver either
             self._agent.stats_refused()
-        return self._count_payload(delivered=result.delivered)
+        return result.delivered
 
-    def _count_payload(self, *, delivered: bool) -> bool:
+    def _count_payload(self, delivered: bool) -> None:  # noqa: FBT001 - a callback
         if delivered:
             self._counters.stats_payloads += 1
         else:
             self._counters.lost_stats_payloads += 1
-        return delivered
 
     def _on_collapsed(self, kind: str, spans: int) -> None:
         collapsed = self._counters.collapsed_spans

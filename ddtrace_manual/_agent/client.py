@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-import math
+import sys
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
-from ddtrace_manual.exceptions import AgentError, AgentResponseError, AgentTimeoutError
+from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
 
 from .headers import valid_headers
 from .info import AgentInfo, parse_info
@@ -212,6 +212,10 @@ class AgentClient:
             attempts.response = None
             attempts.error = exc
             attempts.statuses.append(exc.status)
+        except Exception as exc:  # noqa: BLE001 - no memory, or a transport that is not ours: there was no answer
+            attempts.response = None
+            attempts.error = AgentConnectionError(f"{type(exc).__name__}: {exc}")
+            attempts.statuses.append(0)
         else:
             attempts.statuses.append(attempts.response.status)
 
@@ -236,7 +240,10 @@ class AgentClient:
         version = response.headers.get(_RATES_VERSION, "")
         if version and version == self._rates_version:
             return None
-        rates = _parse_rates(response.body)
+        try:
+            rates = _parse_rates(response.body)
+        except Exception:  # noqa: BLE001 - the payload was taken, whatever the rest of the answer is
+            return None
         if rates is not None and version and valid_headers({_RATES_VERSION: version}):
             self._rates_version = version
         return rates
@@ -316,4 +323,4 @@ def _parse_rates(body: bytes) -> dict[str, float] | None:
 
 
 def _is_rate(value: Any) -> bool:  # Any: a JSON value
-    return type(value) in {int, float} and math.isfinite(value)
+    return type(value) in {int, float} and abs(value) <= sys.float_info.max

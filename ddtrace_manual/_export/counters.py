@@ -32,6 +32,8 @@ class Counters:
 
     accepted_spans: int = 0
     accepted_chunks: int = 0
+    taken_spans: int = 0
+    """Accepted spans that a worker has taken out of its queue: it holds them, or they are settled. Worker only."""
     settled_spans: int = 0
     """Accepted spans that were sent, filtered or dropped."""
     sent_spans: int = 0

@@ -45,6 +45,8 @@ _PAYLOAD_BYTES = 4_000_000
 """A payload is closed when it has this size, although larger ones are allowed: one that must be sent
 again costs less, and an Agent that just came back is not asked to swallow everything at once."""
 _SUSPECT_FAILURES = 3
+_MOST_FAULTS = 3
+"""After so many exceptions a payload is lost: each attempt would fail."""
 
 
 class Outbox:
@@ -95,6 +97,10 @@ class Outbox:
         self._on_unsupported = on_unsupported
         self._on_sent = on_sent
         self._parcels: deque[Parcel] = deque()
+        # The payload being sent, and the answer to it: from the moment its parcels leave one of the queues above until
+        # each is delivered, lost or back, so that `send` can see to them whatever interrupts it.
+        self._in_flight: list[Parcel] = []
+        self._result: SendResult | None = None
         self._suspects: deque[Parcel] = deque()
         """Refused several times; being tried apart from the others."""
         self._payload_limit = _PAYLOAD_BYTES
@@ -106,7 +112,15 @@ class Outbox:
 
     def __len__(self) -> int:
         """Return how many parcels and unsealed chunks are held."""
-        return len(self._parcels) + self._packer.open_chunks
+        return len(self._parcels) + len(self._in_flight) + self._packer.open_chunks
+
+    def held(self) -> tuple[int, int]:
+        """Return how many spans are held, and their bytes of the budget."""
+        spans, size = self._packer.held()
+        for parcel in (*self._in_flight, *self._parcels, *self._suspects):
+            spans += parcel.spans
+            size += parcel.size
+        return spans, size
 
     def use_format(
         self, version: str, *, native_events: bool, v1_encoder: Callable[[], PayloadEncoder] | None = None
@@ -138,12 +152,16 @@ class Outbox:
             Whether nothing is left.
         """
         self.seal()
-        self._set_suspects_aside()
-        while self._parcels:
-            batch = self._next_batch(self._parcels, self._payload_limit)
-            if batch and not self._settle(batch, self._post(batch)):
-                return False
-        return self._send_suspects()
+        try:
+            self._set_suspects_aside()
+            while self._parcels:
+                self._take_batch(self._parcels, self._payload_limit)
+                if self._in_flight and not self._settle(self._post()):
+                    return False
+            return self._send_suspects()
+        finally:
+            if self._in_flight or self._suspects:
+                self._recover()
 
     def abandon(self) -> int:
         """Count whatever is left as lost: the process ends. Return how many spans that is."""
@@ -151,8 +169,9 @@ class Outbox:
         left = [*self._suspects, *self._parcels]
         self._suspects.clear()
         self._parcels.clear()
+        spans = sum(parcel.spans for parcel in left)
         self._lose(left, "shutdown")
-        return sum(parcel.spans for parcel in left)
+        return spans
 
     def adopt(self, other: Outbox) -> None:
         """Take over what another outbox holds, which is no longer in use; in front of what is held here."""
@@ -183,36 +202,45 @@ class Outbox:
 
     # -- sending -------------------------------------------------------------------------------------
 
-    def _next_batch(self, parcels: deque[Parcel], limit: int) -> list[Parcel]:
-        """Take the oldest parcels that fit into a payload of so many bytes and go out alike; at least one chunk.
+    def _take_batch(self, parcels: deque[Parcel], limit: int) -> None:
+        """Put the oldest parcels that fit into a payload of so many bytes and go out alike in flight; at least one.
 
         Nothing when the oldest payload could not be divided, and is lost.
         """
         limit = min(limit, self._max_payload_bytes)
-        first = parcels.popleft()
-        while first.size > limit and (halves := self._packer.halve(first)) is not None:
+        self._result = None
+        while parcels and (halves := self._divided(parcels[0], limit)) is not None:
+            parcels.popleft()
+            parcels.extendleft(reversed(halves))
             if not halves:
-                return []
-            first = halves[0]
-            parcels.extendleft(reversed(halves[1:]))
-        batch = [first]
-        if not first.can_be_joined:
-            return batch
-        size = first.size
+                return
+        batch = self._in_flight
+        size = 0
         while parcels:
             parcel = parcels[0]
             size += parcel.size
-            if size > limit or parcel.version != first.version or parcel.counted != first.counted:
+            if batch and (
+                size > limit
+                or not parcel.can_be_joined
+                or parcel.version != batch[0].version
+                or parcel.counted != batch[0].counted
+            ):
                 break
-            batch.append(parcels.popleft())
-        return batch
+            batch.append(parcel)
+            parcels.popleft()
 
-    def _post(self, batch: Sequence[Parcel]) -> SendResult:
+    def _divided(self, parcel: Parcel, limit: int) -> Sequence[Parcel] | None:
+        """Return the halves of a parcel that is larger than the limit; `None` when it is not, or cannot be divided."""
+        return self._packer.halve(parcel) if parcel.size > limit else None
+
+    def _post(self) -> SendResult:
+        """Send what is in flight."""
+        batch = self._in_flight
         first = batch[0]
         chunks = sum(parcel.chunks for parcel in batch)
         body = self._packer.join(batch)
         self._client.timeout_s = self._pace.start_request()
-        result = self._client.send_traces(
+        result = self._result = self._client.send_traces(
             body, chunks=chunks, version=first.version, extra_headers=self._headers(first.counted)
         )
         counters = self._counters
@@ -227,58 +255,82 @@ class Outbox:
         self._tell(self._on_sent, result, len(body), chunks, first.counted)
         return result
 
-    def _settle(self, batch: list[Parcel], result: SendResult) -> bool:
-        """Act on the final answer to a payload; return whether to go on sending."""
+    def _settle(self, result: SendResult) -> bool:
+        """Act on the final answer to what is in flight; return whether to go on sending."""
+        batch = self._in_flight
         if result.delivered:
-            self._deliver(batch, result)
+            self._deliver(result)
         elif result.outcome == "unsupported" and not batch[0].can_be_joined:
-            self._downgrade(batch[0])
+            self._downgrade(batch[0].version)
         elif result.outcome == "too_large":
-            self._make_smaller(batch)
+            self._make_smaller()
         elif _may_pass(result):
-            self._keep(batch, result)
+            self._keep(result)
             return False
         else:
             self._lose(batch, "rejected")
         return True
 
-    def _deliver(self, batch: Sequence[Parcel], result: SendResult) -> None:
+    def _deliver(self, result: SendResult) -> None:
+        self._count_delivered()
         self._pace.delivered()
         self._payload_limit = min(self._payload_limit * 2, _PAYLOAD_BYTES)
-        counters = self._counters
-        for parcel in batch:
-            self._release(parcel.size)
-            counters.sent_chunks += parcel.chunks
-            counters.sent_spans += parcel.spans
-            counters.settled_spans += parcel.spans
         if result.rates is not None:
             self._tell(self._on_rates, result.rates)
         if result.agent_state:
             self._tell(self._on_state, result.agent_state)
 
-    def _downgrade(self, refused: Parcel) -> None:
+    def _count_delivered(self) -> None:
+        counters, batch = self._counters, self._in_flight
+        while batch:
+            parcel = batch.pop()
+            counters.sent_chunks += parcel.chunks
+            counters.sent_spans += parcel.spans
+            counters.settled_spans += parcel.spans
+            self._release(parcel.size)
+
+    def _recover(self) -> None:
+        """See to what an exception left in flight: delivered if the Agent said so, else back, or lost after a while."""
+        batch, result = self._in_flight, self._result
+        if result is not None and result.delivered:
+            self._count_delivered()
+        for parcel in batch:
+            parcel.faults += 1
+        if batch and batch[0].faults >= _MOST_FAULTS:
+            self._lose(batch, "serialization_error")
+        self._put_back(self._parcels)
+        self._parcels.extendleft(reversed(self._suspects))
+        self._suspects.clear()
+
+    def _put_back(self, parcels: deque[Parcel]) -> None:
+        """Put what is in flight to the front of a queue."""
+        batch, self._in_flight = self._in_flight, []
+        parcels.extendleft(reversed(batch))
+
+    def _downgrade(self, version: str) -> None:
         """Go on with v0.4, with this payload and every other one of its format."""
-        self._packer.give_up(refused.version)
-        waiting = [refused, *self._parcels]
-        self._parcels.clear()
-        for parcel in waiting:
-            self._take_in([parcel] if parcel.version != refused.version else self._packer.as_v04(parcel))
+        self._packer.give_up(version)
+        self._put_back(self._parcels)
+        for _ in range(len(self._parcels)):
+            parcel = self._parcels.popleft()
+            self._take_in([parcel] if parcel.version != version else self._packer.as_v04(parcel))
         self._tell(self._on_unsupported)
 
-    def _make_smaller(self, batch: list[Parcel]) -> None:
+    def _make_smaller(self) -> None:
         """Put back a payload that was too large, to be sent as several; a single chunk is lost."""
+        batch = self._in_flight
         if _is_single_chunk(batch):
             self._lose(batch, "too_large")
             return
         self._payload_limit = _size_of(batch) // 2
-        self._parcels.extendleft(reversed(batch))
+        self._put_back(self._parcels)
 
-    def _keep(self, batch: Sequence[Parcel], result: SendResult) -> None:
+    def _keep(self, result: SendResult) -> None:
         """Put a payload that failed back to the front, and with it those that were set aside as suspects."""
         if result.status:
-            for parcel in batch:
+            for parcel in self._in_flight:
                 parcel.failures += 1
-        self._parcels.extendleft(reversed(batch))
+        self._put_back(self._parcels)
         # Others fail as well: it is not their fault.
         for parcel in self._suspects:
             parcel.failures = 0
@@ -302,38 +354,41 @@ class Outbox:
         others need not wait.
         """
         while self._suspects:
-            batch = self._next_batch(self._suspects, self._suspect_limit)
-            if not batch:
+            self._take_batch(self._suspects, self._suspect_limit)
+            if not self._in_flight:
                 continue
-            result = self._post(batch)
+            result = self._post()
             if not _may_pass(result):
-                self._settle(batch, result)
+                self._settle(result)
                 continue
             if result.status:
-                self._isolate(batch)
+                self._isolate()
             else:
-                self._suspects.extendleft(reversed(batch))
+                self._put_back(self._suspects)
             self._parcels.extendleft(reversed(self._suspects))
             self._suspects.clear()
             return not self._parcels
         self._suspect_limit = _PAYLOAD_BYTES
         return not self._parcels
 
-    def _isolate(self, batch: list[Parcel]) -> None:
+    def _isolate(self) -> None:
         """Put refused suspects back, to be sent in smaller payloads; a single chunk is lost."""
+        batch = self._in_flight
         if _is_single_chunk(batch):
             self._lose(batch, "rejected")
             return
         self._suspect_limit = _size_of(batch) // 2
-        self._suspects.extendleft(reversed(batch))
+        self._put_back(self._suspects)
 
     # -- the rest ------------------------------------------------------------------------------------
 
-    def _lose(self, batch: Sequence[Parcel], reason: str) -> None:
-        for parcel in batch:
-            self._release(parcel.size)
+    def _lose(self, batch: list[Parcel], reason: str) -> None:
+        """Count parcels as lost, and take them out of the list."""
+        while batch:
+            parcel = batch.pop()
             self.lost_chunks += parcel.chunks
             self._counters.lose(reason, spans=parcel.spans, chunks=parcel.chunks)
+            self._release(parcel.size)
 
     @staticmethod
     def _tell(callback: Callable[..., None], *args: object) -> None:

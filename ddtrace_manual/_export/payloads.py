@@ -60,6 +60,8 @@ class Parcel:
     """Bytes of all bodies."""
     span_counts: list[int] = field(default_factory=list)
     """Spans of each chunk; only of v0.4."""
+    faults: int = 0
+    """How often an exception interrupted sending it."""
     failures: int = 0
     """How often the Agent answered that it cannot take it now."""
 
@@ -98,6 +100,10 @@ class ChunkPacker:
     def open_chunks(self) -> int:
         """Chunks not sealed yet."""
         return len(self._gathered) + len(self._bodies)
+
+    def held(self) -> tuple[int, int]:
+        """Return the spans of the chunks that are not sealed yet, and the bytes charged for them."""
+        return sum(self._span_counts) + sum(map(len, self._gathered)), self._charged_bytes
 
     def use_format(
         self, version: str, *, native_events: bool, v1_encoder: Callable[[], PayloadEncoder] | None = None

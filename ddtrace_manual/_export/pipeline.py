@@ -131,7 +131,11 @@ class Pipeline:
         """Let statistics count what was processed since the last time: all at once, which costs less."""
         counted, self._counted = self._counted, []
         if counted and self.concentrator is not None:
-            self.concentrator.add_counted(counted)
+            try:
+                self.concentrator.add_counted(counted)
+            except Exception:  # noqa: BLE001 - the traces themselves can be sent
+                self._counters.lost_stats_payloads += 1
+                _log.log(logging.ERROR, "settle", "Lost statistics of %d spans", len(counted), exc_info=True)
 
     def _settle_others(self, made: EncodedChunk | list[DDSpan], given: int) -> EncodedChunk | list[DDSpan]:
         """Count the spans of a chunk that are not bytes, and those that could not be mapped."""

@@ -131,27 +131,35 @@ class ChunkQueue:
             chunk = self._waiting.popleft()
         except IndexError:
             return None
-        _, _, _, size_bytes = chunk
+        _, spans, _, size_bytes = chunk
         self._taken_bytes += size_bytes
+        self._counters.taken_spans += len(spans)
         return chunk
 
     def release(self, size_bytes: int) -> None:
         """Give bytes of delivered or lost chunks back to the budget; negative to take some. Worker only."""
         self._released_bytes += size_bytes
 
+    def set_held(self, size_bytes: int) -> None:
+        """Release all bytes of taken chunks but these, whatever was released before. Worker only."""
+        self._released_bytes = self._taken_bytes - size_bytes
+
     def adopt(self, other: ChunkQueue) -> None:
         """Take over what waits in another queue, which no worker serves any more; in front of what waits here.
 
         These chunks were accepted before: the budget may be exceeded by them. Worker only.
         """
-        adopted = []
-        while (chunk := other.next()) is not None:
-            _, _, _, size_bytes = chunk
-            other.release(size_bytes)
-            self.release(-size_bytes)
-            self._taken_bytes -= size_bytes
-            adopted.append(chunk)
-        self._waiting.extendleft(reversed(adopted))
+        adopted: list[Chunk] = []
+        try:
+            while (chunk := other.next()) is not None:
+                _, spans, _, size_bytes = chunk
+                adopted.append(chunk)
+                self._counters.taken_spans -= len(spans)
+                self._taken_bytes -= size_bytes
+                self.release(-size_bytes)
+                other.release(size_bytes)
+        finally:
+            self._waiting.extendleft(reversed(adopted))
 
     def forward_to(self, successor: ChunkQueue) -> None:
         """Hand chunks that come from now on to another queue."""

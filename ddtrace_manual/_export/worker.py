@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
 
 from .bell import Bell
+from .books import Books
 from .flush_requests import FlushRequest, FlushRequests
+from .rounds import ExportRounds
 
 if TYPE_CHECKING:
     from ddtrace_manual._agent import AgentClient
@@ -50,7 +52,7 @@ _SHARE_FOR_REQUESTS = 0.96
 """Part of the time of `shutdown`; the rest is for counting what was not delivered."""
 
 
-class ExportWorker:
+class ExportWorker(ExportRounds):
     """Drains the queue. `wake`, `flush` and `shutdown` may be called from anywhere.
 
     Args:
@@ -96,6 +98,7 @@ class ExportWorker:
         self._agent_log = agent_log
         self._pipeline = pipeline
         self._outbox = outbox
+        self._books = Books(counters, queue, outbox)
         self._agent = agent
         self._client = client
         self._pace = pace
@@ -110,6 +113,9 @@ class ExportWorker:
         self._make_thread = make_thread
         self._start_lock = threading.RLock()  # guards starting: no second thread. The worker never takes it.
         self._is_starting = False
+        self._is_served_here = False
+        """A caller of `flush` does the rounds: no thread can be started. Changed with the lock."""
+        self._served_by = 0
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
@@ -126,8 +132,8 @@ class ExportWorker:
         # Used by the worker only:
         self._send_due_ns: int | None = None
         self._awaited_pause_s = _FIRST_AWAITED_PAUSE_S
-        self._reported_drops = 0
         self._failed_rounds = 0
+        self._failures_in_a_row = 0
         self._is_in_last_round = False
         self._is_limited = False
 
@@ -158,8 +164,8 @@ class ExportWorker:
                 thread = (self._make_thread or threading.Thread)(target=self._run, name=_THREAD_NAME, daemon=True)
                 self._bell = bell
                 thread.start()
-            except RuntimeError:  # the interpreter ends, the system has no thread left, or daemons are forbidden
-                _log.warning("start", "Could not start the export thread; traces go out at shutdown, if at all")
+            except Exception:  # noqa: BLE001 - the interpreter ends, the system has no thread left, daemons are forbidden
+                _log.warning("start", "Could not start the export thread; traces go out in flush() and at shutdown")
             else:
                 self._thread = thread
             finally:
@@ -177,7 +183,9 @@ class ExportWorker:
             return self._all_arrived
         self.start()
         thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if thread is None:
+            return self._flush_here(timeout_s)
+        if thread is threading.current_thread():
             return not self._has_work()
         request = FlushRequest(self._make_bell())
         self._flushes.add(request)
@@ -199,7 +207,9 @@ class ExportWorker:
             deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _SHARE_FOR_REQUESTS * 1e9)
             self._pace.deadline_ns = self._deadline_ns = deadline_ns
             thread = self._thread
-        if thread is None:
+        if thread is None and self._is_served_here:
+            self._wait_for_caller(timeout_s)
+        elif thread is None:
             if self._has_work():
                 self._run_last_round()
             else:
@@ -251,7 +261,7 @@ class ExportWorker:
         return self._ends()
 
     def _needs_no_thread(self) -> bool:
-        return self._thread is not None or self._is_starting or self._ends()
+        return self._thread is not None or self._is_starting or self._is_served_here or self._ends()
 
     def _ends(self) -> bool:
         """Say whether somebody has called `shutdown` or `hand_over`."""
@@ -262,13 +272,55 @@ class ExportWorker:
         if bell is not None:
             bell.ring()
 
-    def _has_work(self) -> bool:
-        predecessor = self._predecessor
-        return bool(self._queue) or bool(self._outbox) or (predecessor is not None and predecessor._has_work())
+    # -- without a thread ------------------------------------------------------------------------
+
+    def _flush_here(self, timeout_s: float) -> bool:
+        """Do rounds on the calling thread: none of our own can be started."""
+        until = self._clock.monotonic_ns() + round(max(timeout_s, 0) * 1e9)
+        with self._start_lock:
+            if self._thread is not None or self._is_served_here or self._ends():
+                return False  # another thread, or the frame that a signal handler has interrupted, sees to it
+            self._is_served_here = True
+            self._served_by = threading.get_ident()
+        former, self._pace.deadline_ns = self._pace.deadline_ns, until
+        lost_before = self._lost()
+        pause_s = _FIRST_AWAITED_PAUSE_S
+        try:
+            while not self._ends():
+                is_empty = self._guarded_round(is_awaited=True)
+                left_s = (until - self._clock.monotonic_ns()) / 1e9
+                if is_empty or left_s <= 0 or self._failed_rounds:
+                    return is_empty and self._lost() == lost_before
+                self._sleep(min(pause_s, left_s))
+                pause_s = min(pause_s * 2, _LONGEST_AWAITED_PAUSE_S)
+            return False
+        finally:
+            with self._start_lock:
+                self._is_served_here = False
+                self._pace.deadline_ns = self._deadline_ns if self._ends() else former
+            if self._ends() and not self._is_replaced and not self._is_done:
+                self._run_last_round()
+
+    def _wait_for_caller(self, timeout_s: float) -> None:
+        """Wait until the thread in `flush` has ended the work; a handler that has interrupted it must not wait long."""
+        bell = self._make_bell()
+        until = self._clock.monotonic_ns() + round(timeout_s * 1e9)
+        while not self._is_done and self._served_by != threading.get_ident() and self._clock.monotonic_ns() < until:
+            bell.wait(0.02)
 
     # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._balance()
+            if not self._is_done and self._ends():
+                self._end(arrived=False)
+            elif not self._is_done:  # something like GreenletExit: the next chunk or flush starts another one
+                self._thread = None
+
+    def _serve(self) -> None:
         try:
             if self._prepare is not None:
                 self._prepare()
@@ -332,59 +384,7 @@ class ExportWorker:
                 return
             bell.wait(left_ns / 1e9)
 
-    # -- a round ---------------------------------------------------------------------------------
-
-    def _guarded_round(self, *, is_awaited: bool) -> bool:
-        """Do one round, come what may; return whether nothing is left."""
-        try:
-            return self._round(is_awaited=is_awaited)
-        except (Exception, SystemExit):  # noqa: BLE001 - the thread must survive whatever happens
-            _log.log(logging.ERROR, "round", "An export round failed", exc_info=True)
-            self._failed_rounds += 1
-            self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
-            self._pace.failed()
-            return not self._has_work()
-        finally:
-            self._report_drops()
-
-    def _lost(self) -> int:
-        """Return a number that grows with everything that was accepted and will not arrive."""
-        dropped = self._counters.dropped_spans
-        lost = sum(dropped.get(reason, 0) for reason in ("serialization_error", "too_large", "rejected"))
-        return lost + self._counters.lost_stats_payloads + self._failed_rounds
-
-    def _round(self, *, is_awaited: bool) -> bool:
-        """Do one round; return whether nothing is left."""
-        self._adopt()
-        is_late = self._is_too_late()
-        may_send = not is_late and (is_awaited or self._pace.may_send())
-        if may_send:
-            self._client.timeout_s = self._pace.start_request(slow=False)
-            self._agent.refresh(force=is_awaited)
-            self._pace.end_probe()
-            self._limit_last_round()
-        if self._agent.take_change():
-            self._apply_features()
-        self._send_due_ns = None
-        self._process_waiting()
-        if self._outbox and may_send:
-            self._send()
-        if self._may_flush_stats() and not is_late:
-            self._client.timeout_s = self._pace.start_request()
-            if is_awaited:
-                self._stats.flush(force=True)
-            else:
-                self._stats.flush_if_due()
-        return not self._outbox
-
-    def _is_too_late(self) -> bool:
-        """Say whether the time of `shutdown` is over, and nobody waits any more for what the thread sends."""
-        is_over = self._clock.monotonic_ns() >= (self._pace.deadline_ns or 0)
-        return self._is_in_last_round and self._thread is not None and is_over
-
-    def _may_flush_stats(self) -> bool:
-        """Say whether statistics are on and have somebody to go to."""
-        return self._pipeline.concentrator is not None and (self._stats_go_elsewhere or not self._outbox)
+    # -- taking over ------------------------------------------------------------------------------
 
     def _adopt(self) -> None:
         """Take over from the worker before this one, once it has stopped."""
@@ -403,45 +403,6 @@ class ExportWorker:
         self._outbox.adopt(predecessor._outbox)
         self._queue.adopt(predecessor._queue)
 
-    def _process_waiting(self) -> None:
-        """Take and process what waits now; what comes meanwhile is for the next round."""
-        pipeline, outbox, queue = self._pipeline, self._outbox, self._queue
-        counted = pipeline.concentrator is not None
-        for _ in range(len(queue)):
-            chunk = queue.next()
-            if chunk is None:
-                return
-            if to_send := pipeline.process(chunk):
-                outbox.add(to_send, chunk[3], counted=counted)
-            else:
-                queue.release(chunk[3])
-        pipeline.settle()
-        outbox.seal()
-
-    def _send(self) -> None:
-        was_away = self._pace.is_away
-        if not self._outbox.send():
-            self._pace.failed()
-        elif was_away:
-            self._agent.expire()  # another Agent may have come back
-            self._pace.delivered()
-
-    def _report_drops(self) -> None:
-        """Say how many spans found the buffer full, as soon as the log has room for it."""
-        drops = self._counters.dropped_spans.get("overfull_buffer", 0)
-        if drops == self._reported_drops or not self._agent_log.is_free(DELIVERY):
-            return
-        why = f"; the Agent takes nothing: {self._counters.last_error}" if self._pace.is_away else ""
-        self._agent_log.warning(
-            DELIVERY,
-            "Dropped %d finished spans, the newest ones: the buffer of %d bytes is full"
-            " (DD_TRACE_WRITER_BUFFER_SIZE_BYTES)%s",
-            drops - self._reported_drops,
-            self._queue.max_bytes,
-            why,
-        )
-        self._reported_drops = drops
-
     # -- the end ---------------------------------------------------------------------------------
 
     def _run_last_round(self) -> None:
@@ -459,7 +420,8 @@ class ExportWorker:
                 )
         except (Exception, SystemExit):  # noqa: BLE001 - nothing may escape into the exit of the process
             _log.log(logging.ERROR, "last round", "The last export round failed", exc_info=True)
-        self._end(arrived=arrived)
+        self._balance()
+        self._end(arrived=arrived and not self._has_work())
 
     def _try_until_deadline(self) -> bool:
         """Repeat rounds until all has arrived or time is over; return whether all has arrived."""
@@ -481,9 +443,6 @@ class ExportWorker:
         self._is_limited = True
         give_up_ns = self._clock.monotonic_ns() + _NEVER_REACHED_NS
         self._pace.deadline_ns = min(self._pace.deadline_ns or give_up_ns, give_up_ns)
-
-    def _was_reached(self) -> bool:
-        return self._outbox.was_reached or self._agent.was_answered
 
     def _leave(self) -> None:
         """Make room for the successor, who takes over queue and outbox but not the statistics."""

@@ -210,16 +210,13 @@ class Concentrator:
         with self._lock:
             now = self._clock.wall_ns()
             current = self._align(now)
-            if force:
-                taken, self._buckets = self._buckets, {}
-                self._oldest_ns = current
-            else:
-                limit = now - 2 * self.bucket_ns
-                taken = {start: bucket for start, bucket in self._buckets.items() if start <= limit}
-                for start in taken:
-                    del self._buckets[start]
-                self._oldest_ns = current - self.bucket_ns
-            return [taken[start] for start in sorted(taken)]
+            limit = None if force else now - 2 * self.bucket_ns
+            starts = sorted(start for start in self._buckets if limit is None or start <= limit)
+            taken = [self._buckets[start] for start in starts]
+            for start in starts:
+                del self._buckets[start]
+            self._oldest_ns = current if force else current - self.bucket_ns
+            return taken
 
     def has_buckets(self) -> bool:
         """Say whether anything was counted and not taken out."""

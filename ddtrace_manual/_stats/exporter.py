@@ -51,12 +51,13 @@ class BucketExporter:
     """Flushes a concentrator, one request per flush that has something to say.
 
     A payload that cannot be delivered is lost: sending it again might count it twice. Used by one
-    thread at a time (the export worker); never raises.
+    thread at a time (the export worker).
 
     Args:
         concentrator: What was counted.
         encode: Makes a body of buckets and the number of the payload, 0 for the first of this process.
         send: Posts a body and says whether it was taken.
+        on_payload: Told of every payload whether it was taken, whatever happened to it.
         on_collapsed: Told by which limit how many spans were counted under a blocked value.
         clock: Source of monotonic time.
         interval_s: Time between two flushes of `flush_if_due`, in seconds.
@@ -68,10 +69,12 @@ class BucketExporter:
         encode: Callable[[Sequence[Bucket], int], bytes],
         send: Callable[[bytes], bool],
         *,
+        on_payload: Callable[[bool], object] | None = None,
         on_collapsed: Callable[[str, int], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
+        self._on_payload = on_payload if on_payload is not None else bool
         self._concentrator = concentrator
         self._encode = encode
         self._send = send
@@ -101,22 +104,29 @@ class BucketExporter:
             `False` only when there was something to send and it was not taken.
         """
         self._flushed_ns = self._clock.monotonic_ns()
-        try:
-            buckets = self._concentrator.flush(force=force)
+        buckets = self._concentrator.flush(force=force)  # takes out nothing when it fails
+        if not buckets:
             self._report_collapsed()
-            if not buckets:
-                return True
+            return True
+        delivered = False
+        try:
             sequence, self._sequence = self._sequence, self._sequence + 1
-            return self._send(self._encode(buckets, sequence))
-        except Exception:  # noqa: BLE001 - the worker goes on with traces
+            delivered = self._send(self._encode(buckets, sequence))
+        except (Exception, SystemExit):  # noqa: BLE001 - the worker goes on with traces
             _log.log(logging.ERROR, "flush", "Lost a payload of statistics", exc_info=True)
-            return False
+        finally:
+            self._on_payload(delivered)
+        self._report_collapsed()
+        return delivered
 
     def _report_collapsed(self) -> None:
-        collapsed = self._concentrator.take_collapsed()
-        if self._on_collapsed is not None:
-            for kind, spans in collapsed.items():
-                self._on_collapsed(kind, spans)
+        try:
+            collapsed = self._concentrator.take_collapsed()
+            if self._on_collapsed is not None:
+                for kind, spans in collapsed.items():
+                    self._on_collapsed(kind, spans)
+        except (Exception, SystemExit):  # noqa: BLE001 - only a figure
+            _log.log(logging.ERROR, "collapsed", "Reporting collapsed spans failed", exc_info=True)
 
 
 class StatsExporter(BucketExporter):
@@ -127,7 +137,8 @@ class StatsExporter(BucketExporter):
         send: Posts a body and says whether the Agent took it.
         identity: Who we are; asked for at every flush, because remote configuration may change it.
         runtime_id: Gives the id of this process, which changes with a fork.
-        on_collapsed: As for `BucketExporter`, like the rest.
+        on_payload: As for `BucketExporter`, like the rest.
+        on_collapsed: Likewise.
         clock: Source of monotonic time.
         interval_s: Seconds between two flushes.
     """
@@ -139,6 +150,7 @@ class StatsExporter(BucketExporter):
         *,
         identity: Callable[[], StatsIdentity],
         runtime_id: Callable[[], str],
+        on_payload: Callable[[bool], object] | None = None,
         on_collapsed: Callable[[str, int], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         interval_s: float = FLUSH_INTERVAL_S,
@@ -148,7 +160,15 @@ class StatsExporter(BucketExporter):
                 stats_payload(buckets, concentrator.bucket_ns, identity(), runtime_id=runtime_id(), sequence=sequence)
             )
 
-        super().__init__(concentrator, encode, send, on_collapsed=on_collapsed, clock=clock, interval_s=interval_s)
+        super().__init__(
+            concentrator,
+            encode,
+            send,
+            on_payload=on_payload,
+            on_collapsed=on_collapsed,
+            clock=clock,
+            interval_s=interval_s,
+        )
 
 
 def stats_payload(

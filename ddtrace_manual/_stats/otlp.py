@@ -83,7 +83,8 @@ class SpanMetricsExporter(BucketExporter):
         concentrator: What was counted, with `DurationHistogram` and rules that split by top level.
         send: Posts a JSON body and says whether it was taken.
         resource: Gives the attributes of the resource (`span_metrics_resource`), asked for at every flush.
-        on_collapsed: As for `BucketExporter`, like the rest.
+        on_payload: As for `BucketExporter`, like the rest.
+        on_collapsed: Likewise.
         clock: Source of monotonic time.
         interval_s: Seconds between two flushes.
     """
@@ -94,6 +95,7 @@ class SpanMetricsExporter(BucketExporter):
         send: Callable[[bytes], bool],
         *,
         resource: Callable[[], Mapping[str, _Value]],
+        on_payload: Callable[[bool], object] | None = None,
         on_collapsed: Callable[[str, int], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         interval_s: float = FLUSH_INTERVAL_S,
@@ -101,7 +103,15 @@ class SpanMetricsExporter(BucketExporter):
         def encode(buckets: Sequence[Bucket], _sequence: int) -> bytes:
             return json.dumps(metrics_payload(buckets, concentrator.bucket_ns, resource())).encode()
 
-        super().__init__(concentrator, encode, send, on_collapsed=on_collapsed, clock=clock, interval_s=interval_s)
+        super().__init__(
+            concentrator,
+            encode,
+            send,
+            on_payload=on_payload,
+            on_collapsed=on_collapsed,
+            clock=clock,
+            interval_s=interval_s,
+        )
 
 
 def span_metrics_resource(

@@ -187,12 +187,31 @@ def test_no_rates(transport, client, body):
 
 def test_rubbish_among_rates(transport, client):
     """What is no number is left out; a version that no header can carry is not sent back."""
-    rates = '{"rate_by_service": {"a": 1, "b": "1", "c": null, "d": true, "e": NaN, "f": 0.25}}'
-    transport.answers = [answer(200, rates.encode(), Datadog_Rates_Payload_Version="é€")]
+    rates = '{"rate_by_service": {"a": 1, "b": "1", "c": null, "d": true, "e": NaN, "f": 0.25, "g": 1%s}}'
+    transport.answers = [answer(200, (rates % ("0" * 400)).encode(), Datadog_Rates_Payload_Version="é€")]
 
     assert client.send_traces(b"\x90", chunks=1).rates == {"a": 1.0, "f": 0.25}
     client.send_traces(b"\x90", chunks=1)
     assert transport.requests[1][3]["Datadog-Rates-Payload-Version"] == "0"
+
+
+def test_an_answer_that_cannot_be_read_is_an_answer(transport, client, monkeypatch):
+    """The Agent has the payload, whatever reading its rates comes to."""
+
+    def fail(_body):
+        raise MemoryError
+
+    monkeypatch.setattr("ddtrace_manual._agent.client._parse_rates", fail)
+    transport.answers = [answer(200, b"{}")]
+    result = client.send_traces(b"\x90", chunks=1)
+    assert (result.outcome, result.rates) == ("delivered", None)
+
+
+def test_a_transport_that_raises_anything_gave_no_answer(transport, client):
+    """An exception of any kind while a request is made counts as a failed connection."""
+    transport.answers = [MemoryError("none left")]
+    result = client.send_stats(b"\x90")
+    assert (result.outcome, result.error) == ("network", "MemoryError: none left")
 
 
 def test_agent_state(transport, client):

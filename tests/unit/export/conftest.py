@@ -21,6 +21,7 @@ from ddtrace_manual._export import (
     outbox,
     payloads,
     pipeline,
+    rounds,
     worker,
 )
 from ddtrace_manual._model import SegmentRecord, SpanRecord
@@ -189,7 +190,7 @@ class FakeThread:
 class Rig:
     """All parts of the pipeline around a worker that is driven by whoever waits for it."""
 
-    def __init__(self, *, max_bytes=1_000_000, max_payload_bytes=1_000_000, filters=(), start_fails=False):
+    def __init__(self, *, max_bytes=1_000_000, max_payload_bytes=1_000_000, filters=(), start_fails=None):
         self.clock = ManualClock()
         self.counters = Counters()
         self.client = FakeClient(self.clock)
@@ -250,7 +251,7 @@ class Rig:
 
     def _make_thread(self, **kwargs):
         if self.start_fails:
-            raise RuntimeError("can't start new thread")
+            raise (RuntimeError if self.start_fails is True else self.start_fails)("can't start new thread")
         self.threads.append(FakeThread(**kwargs))
         return self.threads[-1]
 
@@ -310,7 +311,7 @@ class DrivenBell:
 @pytest.fixture(autouse=True)
 def unlimited_log():
     """Let every test see its log lines, whatever others logged within the minute."""
-    for module in (outbox, payloads, pipeline, worker):
+    for module in (outbox, payloads, pipeline, rounds, worker):
         module._log._last.clear()
 
 

@@ -204,3 +204,13 @@ def test_a_segment_without_root_is_fine(make, counters, spans):
     """A chunk of a segment that was exported before is processed as any other."""
     made = spans(1, segment=SegmentRecord())
     assert len(make().process((made[0].segment, made, True, 1))) == 1
+
+
+def test_statistics_that_cannot_be_counted_are_lost_and_counted(make, counters):
+    """The traces go on; the loss is among the lost payloads of statistics."""
+    pipeline = make()
+    pipeline.concentrator = Counting()
+    pipeline.concentrator.add_counted = lambda counted: 1 / 0
+    pipeline._counted = [1]
+    pipeline.settle()
+    assert counters.lost_stats_payloads == 1

@@ -162,12 +162,41 @@ def test_flush_does_not_wait_on_the_worker_itself(rig, monkeypatch):
     assert not rig.worker.flush(5.0)
 
 
-def test_flush_without_a_thread_says_what_it_knows(make_rig):
-    """Where no thread can be started, a flush is true only when nothing waits."""
-    rig = make_rig(start_fails=True)
-    assert rig.worker.flush(5.0)
+def test_flush_delivers_on_the_calling_thread_where_none_can_be_started(make_rig):
+    """Where no thread can be started, for whatever reason, a flush does the work itself, and says when it cannot."""
+    for reason in (RuntimeError, MemoryError, SystemError):
+        rig = make_rig(start_fails=reason)
+        assert rig.worker.flush(5.0)
+        rig.put(1)
+        assert rig.worker.flush(5.0)
+        assert rig.client.delivered() == [[[1]]]
+        rig.client.script.extend(["network"] * 1000)
+        rig.put(2)
+        begin = rig.clock.now_ns
+        assert not rig.worker.flush(5.0)
+        assert rig.clock.now_ns - begin < 8e9
+        rig.client.script.clear()
+        assert rig.worker.shutdown(5.0)
+        assert rig.counters.sent_spans == 2
+        assert rig.queue.used_bytes == 0
+
+
+def test_a_shutdown_inside_of_a_flush_that_does_the_work(make_rig):
+    """A signal handler that shuts down in the middle of such a flush does not wait; the flush ends the work."""
+    rig = make_rig(start_fails=RuntimeError)
     rig.put(1)
-    assert not rig.worker.flush(5.0)
+    mapped = rig.mapped
+
+    def shut_down_first(segment, spans, *, partial):
+        rig.worker.shutdown(5.0)
+        rig.worker.flush(1.0)
+        return mapped(segment, spans, partial=partial)
+
+    rig.mapped = shut_down_first
+    rig.worker.flush(5.0)
+    assert rig.client.delivered() == [[[1]]]
+    assert rig.worker._is_done
+    assert rig.worker.shutdown(1.0)
 
 
 # -- outages -------------------------------------------------------------------------------------------
@@ -295,15 +324,15 @@ def test_the_thread_survives_errors(rig, caplog):
 
 
 def test_a_flush_during_an_error_is_told(rig):
-    """A flush that ran into an internal error returns `False` even if everything arrived afterwards."""
-    apply, failures = rig.worker._apply_features, [1]
+    """A flush that ran into an internal error tries again; it is true if everything arrives then."""
+    apply, failures = rig.worker._apply_features, [0, 1]
 
     def fail_once():
         if failures.pop():
             raise ValueError("internal")
 
     rig.worker._apply_features = fail_once
-    assert not rig.worker.flush(2.0)
+    assert rig.worker.flush(2.0)
     rig.worker._apply_features = apply
     assert rig.worker.flush(2.0)
 

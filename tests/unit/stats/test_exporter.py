@@ -193,3 +193,42 @@ def test_next_due(make_exporter, make_span, clock):
     assert exporter.next_due_ns() == clock.monotonic_ns() + 2_000_000_000
     exporter.flush(force=True)
     assert exporter.next_due_ns() is None
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError, SystemExit])
+@pytest.mark.parametrize("place", ["identity", "send"])
+def test_a_payload_that_an_exception_interrupts_is_counted(make_exporter, make_span, error, place):
+    """Whatever raises between taking buckets and their delivery, the payload is counted as lost, once."""
+    told = []
+
+    def fail(*_):
+        raise error("trap")
+
+    concentrator, exporter = make_exporter(send=fail, on_payload=told.append)
+    if place == "identity":
+        exporter._encode = fail
+    concentrator.add_chunk([make_span()])
+    assert not exporter.flush(force=True)
+    assert told == [False]
+    assert exporter.flush(force=True)
+    assert told == [False]
+
+
+def test_buckets_that_cannot_be_taken_out_stay(make_exporter, make_span, monkeypatch, sent):
+    """An exception while buckets are taken out reaches the worker, and the next flush sends them."""
+    concentrator, exporter = make_exporter()
+    concentrator.add_chunk([make_span()])
+    monkeypatch.setattr(concentrator, "_align", lambda _time: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        exporter.flush(force=True)
+    monkeypatch.undo()
+    assert exporter.flush(force=True)
+    assert len(sent) == 1
+
+
+def test_a_failing_report_of_collapsed_spans_costs_nothing(make_exporter, make_span, sent):
+    """Statistics are sent although nobody can be told how many spans collapsed."""
+    concentrator, exporter = make_exporter(limits=CardinalityLimits(keys=1), on_collapsed=lambda *_: 1 / 0)
+    concentrator.add_chunk([make_span(resource="a"), make_span(resource="b")])
+    assert exporter.flush(force=True)
+    assert len(sent) == 1
