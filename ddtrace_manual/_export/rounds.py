@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .pace import Pace
     from .pipeline import Pipeline
     from .queue import ChunkQueue
+    from .worker import ExportWorker
 
 __all__ = ["ExportRounds"]
 
@@ -52,7 +53,7 @@ class ExportRounds:
     _apply_features: Callable[[], None]
     _agent_log: RateLimitedLogger
     _thread: threading.Thread | None
-    _predecessor: ExportRounds | None
+    _predecessor: ExportWorker | None
     _is_replaced: bool
     _is_in_last_round: bool
     _send_due_ns: int | None
