@@ -62,6 +62,9 @@ class Runtime:
     logs_injection: bool = True
     """Whether the hooks for log records, where installed, write ids."""
 
+    def __reduce__(self) -> str:
+        return "RUNTIME"  # functions sent to other processes by value find the one that is there
+
     def use_engine(self, engine: Engine | None) -> None:
         """Make spans with `engine` and its present source from now on, or with none."""
         self.engine = engine

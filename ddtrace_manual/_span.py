@@ -55,10 +55,14 @@ def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # A
     if engine.sampler is not None or "parent" in options or "new_trace" in options:
         return _begin_special(engine, name, options, current)
     made = engine.start(name, current)
-    if options:
-        _options.apply(made, options, current)
-    if engine.processor is not None:
-        engine.notify_start(made, current)
+    try:
+        if options:
+            _options.apply(made, options, current)
+        if engine.processor is not None:
+            engine.notify_start(made, current)
+    except BaseException:  # the recursion limit, or a signal handler that raises: nobody else knows the span yet
+        made.end()
+        raise
     return made
 
 

@@ -29,7 +29,7 @@ from ._traced_functions import CallKind, is_traced_function, traced_function
 if TYPE_CHECKING:
     from ._traced_plan import Plan
 
-__all__ = ["TracedCall", "is_traced", "make_traced"]
+__all__ = ["TracedCall", "attribute_at", "is_traced", "make_traced"]
 
 # Any: callables of every signature pass through this module.
 
@@ -58,7 +58,7 @@ class TracedCall(_Proxy):  # type: ignore[misc] # see _Proxy
         """Pickle by name where the name leads here, as a function does; else the callable and its options."""
         wrapped = self.__wrapped__
         name = getattr(wrapped, "__qualname__", None)
-        if isinstance(name, str) and _at(getattr(wrapped, "__module__", None), name) is self:
+        if isinstance(name, str) and attribute_at(getattr(wrapped, "__module__", None), name) is self:
             return name
         return make_traced, (wrapped, self._self_plan, self._self_kind)
 
@@ -176,7 +176,7 @@ def _forwarding(name: str) -> Any:
     return forward
 
 
-def _at(module: str | None, qualname: str) -> object:
+def attribute_at(module: str | None, qualname: str) -> object:
     """Return what a module has under a dotted name, or `None`."""
     found: object = sys.modules.get(module or "")
     for part in qualname.split("."):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from types import FunctionType
+import inspect
+import sys
+from types import FunctionType, GenericAlias, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._arguments import Parameters
-from ._traced_calls import is_traced
+from ._log import get_logger
+from ._traced_calls import attribute_at, is_traced
 from ._traced_functions import kind_of
 from ._traced_generators import context_manager_parts
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ._traced_plan import TracedOptions
 
@@ -24,9 +27,12 @@ __all__ = [
     "functions_of",
     "is_descriptor",
     "members_to_trace",
+    "name_of_member",
     "trace_class",
     "wrap_descriptor",
 ]
+
+_log = get_logger("traced")
 
 UNTRACED_MARK = "__ddtrace_manual_untraced__"
 """Attribute of functions that a traced class leaves alone."""
@@ -44,8 +50,8 @@ class Wrap(Protocol):
         ...
 
 
-_NOT_METHODS = (property, functools.cached_property, functools.partialmethod)
-_DESCRIPTORS = (staticmethod, classmethod, property, functools.cached_property, functools.partialmethod)
+_PROPERTIES = (property, functools.cached_property)
+_DESCRIPTORS = (staticmethod, classmethod, *_PROPERTIES, functools.partialmethod, functools.singledispatchmethod)
 
 
 def is_descriptor(target: object) -> bool:
@@ -61,6 +67,8 @@ def functions_of(target: Any) -> list[Any]:
         return [function for function in (target.fget, target.fset, target.fdel) if function is not None]
     if isinstance(target, (functools.cached_property, functools.partialmethod)):
         return [target.func]
+    if isinstance(target, functools.singledispatchmethod):
+        return functions_of(target.func)
     return [target]
 
 
@@ -79,6 +87,8 @@ def wrap_descriptor(target: Any, wrap: Wrap) -> Any:
             made = type(target)(wrap(target.func))
             made.attrname = target.attrname  # set when the class was made
             return made
+        if isinstance(target, functools.singledispatchmethod):
+            return _TracedDispatch(target, wrap)
         return type(target)(wrap(target.func), *target.args, **target.keywords)
     except TypeError as exc:
         raise TypeError(f"cannot trace a {type(target).__name__}: {exc}; decorate the function inside it") from exc
@@ -92,6 +102,22 @@ def _wrap_property(target: property, wrap: Wrap) -> property:
     if target.fdel is not None:
         target = target.deleter(wrap(target.fdel, ".deleter"))
     return target
+
+
+class _TracedDispatch(functools.singledispatchmethod):  # type: ignore[type-arg] # of any return type
+    """A single-dispatch method whose calls are traced, whatever implementation they reach."""
+
+    def __init__(self, target: functools.singledispatchmethod[Any], wrap: Wrap) -> None:
+        self.dispatcher = target.dispatcher  # shared: what is registered with one is there for both
+        self.func = target.func
+        self._wrap = wrap
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        bound = super().__get__(instance, owner)
+        owned = self.func.__get__(instance, owner)
+        if type(bound) is FunctionType and isinstance(owned, MethodType):
+            bound.__signature__ = inspect.signature(owned)  # type: ignore[attr-defined] # without the instance
+        return self._wrap(bound)
 
 
 class OptionsByFunction:
@@ -127,16 +153,21 @@ class OptionsByFunction:
         return self._names if parameters.open_ended else tuple(n for n in self._names if n in parameters.names)
 
 
-def trace_class(cls: type, wrap: Wrap, members: Mapping[str, Any]) -> None:
+def trace_class(cls: type, trace: Callable[[str, Any], Any], members: Mapping[str, Any]) -> None:
     """Replace these members of a class, as `members_to_trace` gives them, by traced ones.
+
+    Args:
+        cls: The class.
+        trace: (name of the member, member) → traced member.
+        members: What to replace.
 
     Raises:
         TypeError: The class does not allow its attributes to be set; none is replaced.
     """
     made: dict[int, Any] = {}  # an alias of a method stays the same object
-    for member in members.values():
+    for name, member in members.items():
         if id(member) not in made:
-            made[id(member)] = wrap_descriptor(member, wrap) if is_descriptor(member) else wrap(member)
+            made[id(member)] = trace(name, member)
     done: list[str] = []
     try:
         for name, member in members.items():
@@ -150,12 +181,17 @@ def trace_class(cls: type, wrap: Wrap, members: Mapping[str, Any]) -> None:
         ) from exc
 
 
-def members_to_trace(cls: type, only: Iterable[str] | None) -> dict[str, Any]:
-    """Return the public methods that a class defines itself.
+def name_of_member(cls: type, attribute: str, function: Any) -> str:
+    """Return the name of a method: its own, or the attribute's if it was not made by `def` in the class."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and _qualname(function) == f"{cls.__qualname__}.{name}" else attribute
 
-    Methods of every kind, class methods and static methods whose name has no leading underscore; not properties,
-    not what was inherited, not nested classes, not functions that come from elsewhere (a dataclass default), not
-    what is `@untraced` or traced already. With `only`, exactly these names, also private ones and properties.
+
+def members_to_trace(cls: type, only: Iterable[str] | None) -> dict[str, Any]:
+    """Return the callables that a class defines itself and whose name has no leading underscore.
+
+    What is left alone has a reason in `_why_not`; all of it is listed in the log at debug level. With `only`, exactly
+    these names, also private ones and properties.
 
     Raises:
         ConfigurationError: `only` names something that the class does not define or that cannot be traced.
@@ -164,23 +200,64 @@ def members_to_trace(cls: type, only: Iterable[str] | None) -> dict[str, Any]:
     if cls.__flags__ & _IMMUTABLE_TYPE:
         raise TypeError(f"cannot trace the class {cls.__qualname__}: it is built in")
     members = cls.__dict__
-    if only is None:
-        chosen = {name: member for name, member in members.items() if _is_public_method(cls, name, member)}
-    else:
+    if only is not None:
         chosen = {name: _chosen(cls, name, members) for name in only}
-    return {name: member for name, member in chosen.items() if not _is_traced(member)}
+        return {name: member for name, member in chosen.items() if not _is_traced(member)}
+    fields = _annotated(cls)
+    candidates = {name: member for name, member in members.items() if callable(member) or is_descriptor(member)}
+    reasons = {name: _why_not(cls, name, member, fields) for name, member in candidates.items()}
+    left = [f"{name} ({reason})" for name, reason in reasons.items() if reason is not None]
+    if left:
+        _log.debug("The traced class %s leaves alone: %s.", cls.__qualname__, ", ".join(left))
+    return {name: candidates[name] for name, reason in reasons.items() if reason is None}
 
 
-def _is_public_method(cls: type, name: str, member: object) -> bool:
-    if name.startswith("_") or isinstance(member, _NOT_METHODS):
-        return False
+def _why_not(cls: type, name: str, member: Any, fields: Iterable[str]) -> str | None:  # noqa: PLR0911 - a table
+    """Return why a callable or descriptor is not traced; `None` if it is."""
     function = functions_of(member)[0]
-    return (
-        isinstance(function, FunctionType)
-        and function.__module__ == cls.__module__
-        and function.__qualname__.startswith(f"{cls.__qualname__}.")
-        and not getattr(function, UNTRACED_MARK, False)
-    )
+    if name.startswith("_"):
+        return "private"
+    if isinstance(member, _PROPERTIES):
+        return "a property"
+    if isinstance(member, (type, cls)):
+        return "a class" if isinstance(member, type) else "an instance of the class"
+    if isinstance(member, GenericAlias) or type(member).__module__ in _TYPING:
+        return "a type"
+    if getattr(function, UNTRACED_MARK, False):
+        return "untraced"
+    if _is_traced(member):
+        return "traced already"
+    if name in fields:
+        return "a field"
+    if not is_descriptor(member) and hasattr(type(member), "__set__"):
+        return "a data descriptor"
+    return "defined elsewhere" if _is_from_elsewhere(cls, function) else None
+
+
+_TYPING = frozenset({"typing", "typing_extensions"})
+
+
+def _annotated(cls: type) -> Iterable[str]:
+    if sys.version_info >= (3, 14):
+        import annotationlib  # noqa: PLC0415 - only there
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
+
+
+def _qualname(function: Any) -> str:
+    name = getattr(function, "__qualname__", "")
+    return name if isinstance(name, str) else ""
+
+
+def _is_from_elsewhere(cls: type, function: Any) -> bool:
+    """Return whether a callable has a place of its own, to which the class only refers."""
+    if getattr(function, "__objclass__", cls) is not cls:  # a method of a built-in class
+        return True
+    module, qualname = getattr(function, "__module__", None), _qualname(function)
+    if module == cls.__module__ and qualname.startswith(f"{cls.__qualname__}."):
+        return False
+    return bool(qualname) and attribute_at(module, qualname) is function
 
 
 def _chosen(cls: type, name: str, members: Mapping[str, Any]) -> Any:

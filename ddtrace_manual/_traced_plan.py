@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from inspect import CO_ITERABLE_COROUTINE
 from types import GeneratorType
@@ -14,7 +15,7 @@ from opentelemetry import trace
 from typing_extensions import TypedDict
 
 from . import _options
-from ._arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags
+from ._arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags, simple_tags
 from ._context import SPAN_KEY, Context, activate, get_current, restore
 from ._foreign import NoopSpan
 from ._log import RateLimitedLogger, get_logger
@@ -68,6 +69,9 @@ class TracedOptions(TypedDict, total=False):
     only: Iterable[str] | None
 
 
+_FIELD = re.compile(r"\{[^{}]*\}")
+"""A replacement field of `str.format` or of an f-string that lacks its `f`."""
+
 _FLAGS = ("measured", "new_trace", "active_across_yield")
 _SPAN_OPTIONS = ("service", "resource", "span_type", "kind", "tags", "links", "measured", "new_trace")
 
@@ -86,6 +90,11 @@ def check_options(name: object, options: Mapping[str, Any]) -> TracedOptions:  #
         given["active_across_yield"] = False
     if not isinstance(name, (str, type(None))) or name == "":
         raise ConfigurationError(f"span name must be a str that is not empty, not {name!r}")
+    if name is not None and (field := _FIELD.search(name)):
+        raise ConfigurationError(
+            f"span name {name!r} is not filled in: names must stay few. Record {field.group()} as a tag, with "
+            f"capture_args=[...] or tags=..., or in resource=..."
+        )
     plain = {
         option: given[option]
         for option in (*_SPAN_OPTIONS, "ignore")
@@ -135,6 +144,7 @@ class Plan:
         ignore: Exceptions that leave the span unmarked.
         given: The options as given, for pickling.
         across: Whether a generator's span stays current while it is suspended; `None`: for context managers only.
+        columns: Where the arguments to record are found, if recording them is all that is done with arguments.
         is_plain: There is nothing to do per call but start and end a span.
         uses_arguments: The span depends on the arguments of the call.
     """
@@ -144,6 +154,7 @@ class Plan:
         "_parameters",
         "across",
         "capture_return",
+        "columns",
         "given",
         "ignore",
         "is_plain",
@@ -173,6 +184,15 @@ class Plan:
         elif capture is True:
             self._dynamic["capture_args"] = self._all_names(target)
         self.uses_arguments = bool(self._dynamic)
+        self.columns = None
+        captured = self._dynamic.get("capture_args")
+        if (
+            isinstance(captured, tuple)
+            and self._parameters is not None
+            and len(self._dynamic) == 1
+            and not self.options
+        ):
+            self.columns = self._parameters.columns(captured)
         self.is_plain = not (self.options or self._dynamic or self.capture_return or self.ignore)
 
     def for_bound(self, bound: Callable[..., Any]) -> Plan:  # Any: any callable
@@ -296,9 +316,15 @@ def enter(
         source: Any = None if parent is None else parent.child_source  # Any: likewise
     except AttributeError:  # another library's span
         source = None
-    if source is RUNTIME.source and plan.is_plain:
-        made = source.child(parent, plan.name)
-        return made, activate(made, previous)
+    if source is RUNTIME.source:
+        tags = None
+        if plan.is_plain or (
+            plan.columns is not None
+            and RUNTIME.redact is None
+            and (tags := simple_tags(plan.columns, args, kwargs)) is not None
+        ):
+            made = source.child(parent, plan.name, tags)
+            return made, activate(made, previous)
     span = start(plan, previous, args, kwargs)
     return None if span is None else (span, activate(getattr(span, "wrapped", span), previous))
 

@@ -13,6 +13,7 @@ from ._traced_classes import (
     functions_of,
     is_descriptor,
     members_to_trace,
+    name_of_member,
     trace_class,
     wrap_descriptor,
 )
@@ -76,11 +77,14 @@ def _decorate_class(cls: type, name: str | None, options: TracedOptions) -> type
     functions = [function for member in members.values() for function in functions_of(member)]
     suited = OptionsByFunction(options, functions, default_name(cls))
 
-    def wrap(function: Any, suffix: str = "", /) -> Any:
-        own = default_name(function) if name is None else f"{name}.{function.__name__}"
-        return decorate(function, own + suffix, suited.of(function))
+    def trace(attribute: str, member: Any) -> Any:
+        def wrap(function: Any, suffix: str = "", /) -> Any:
+            own = f"{name or default_name(cls)}.{name_of_member(cls, attribute, function)}"
+            return decorate(function, own + suffix, suited.of(function))
 
-    trace_class(cls, wrap, members)
+        return wrap_descriptor(member, wrap) if is_descriptor(member) else wrap(member)
+
+    trace_class(cls, trace, members)
     return cls
 
 

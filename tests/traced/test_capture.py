@@ -171,3 +171,45 @@ def test_calls_that_do_not_fit(arguments):
     with pytest.raises(TypeError) as caught:
         dd.traced(capture_args=True, resource=lambda args: "x")(work)(*args, **kwargs)
     assert str(caught.value) == str(expected.value)
+
+
+VALUES = [
+    0,
+    -1,
+    2**63 - 1,
+    -(2**63),
+    2**63,
+    True,
+    None,
+    1.5,
+    float("nan"),
+    "",
+    "text",
+    "x" * 64,
+    "x" * 65,
+    "Bearer abc",
+]
+
+
+@pytest.mark.parametrize("value", [*VALUES, " basic abc", "eyJab.c.d", b"x", [1], {"a": 1}], ids=repr)
+def test_the_short_way_records_the_same(spans, value):
+    """Arguments that take the short way have the tags of those that do not: an additional tag rules it out."""
+
+    def work(first, second=5, *, third=value): ...
+
+    long = dd.traced(capture_args=True, tags={"a": 1})(work)
+    short = dd.traced(capture_args=True)(work)
+    with dd.span("parent"):
+        for call in (lambda f: f(value), lambda f: f(second=value, first=2), lambda f: f(1, value, third="z")):
+            call(long)
+            call(short)
+    for expected, span in zip(spans.finished[:-1:2], spans.finished[1:-1:2], strict=True):
+        expected.values.pop("a")
+        assert repr(span.values) == repr(expected.values)
+
+
+def test_the_short_way_hides_secrets(spans):
+    """A secret name is redacted in a child span, too."""
+    with dd.span("parent"):
+        dd.traced(capture_args=True)(lambda user, api_key: None)("x", "k")
+    assert spans.finished[0].values == {"function.arg.user": "x", "function.arg.api_key": "<redacted>"}
