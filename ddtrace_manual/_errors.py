@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import traceback
 from enum import Enum
+from typing import cast
 
-__all__ = ["MAX_STACK_CHARS", "Outcome", "describe_type", "format_stack", "outcome_of", "safe_str"]
+__all__ = ["MAX_STACK_CHARS", "IgnoredExceptions", "Outcome", "describe_type", "format_stack", "outcome_of", "safe_str"]
 
 MAX_STACK_CHARS = 25_000
 
@@ -30,16 +31,51 @@ class Outcome(Enum):
     """`SystemExit` with a code of success: tagged, no error."""
 
 
+class IgnoredExceptions:
+    """The exceptions that no span records as an error: classes, and classes named by `module.QualName`.
+
+    A name is compared, never imported, so that naming an exception loads nothing.
+    """
+
+    __slots__ = ("_classes", "_names")
+
+    def __init__(self, exceptions: tuple[type[BaseException] | str, ...] = ()) -> None:
+        self._classes = tuple(item for item in exceptions if not isinstance(item, str))
+        self._names = frozenset(item for item in exceptions if isinstance(item, str))
+
+    def __contains__(self, exc: object) -> bool:
+        """Return whether `exc` is an instance of one of the classes."""
+        if isinstance(exc, self._classes):
+            return True
+        return bool(self._names) and any(_qualified_name(cls) in self._names for cls in type(exc).__mro__)
+
+
+_NONE_IGNORED = IgnoredExceptions()
+
+
 def outcome_of(
     exc: BaseException,
     ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+    ignored_everywhere: IgnoredExceptions = _NONE_IGNORED,
 ) -> Outcome:
     """Return what it means that `exc` leaves a span.
 
-    Every other `BaseException`, `KeyboardInterrupt` among them, is an error: the work was not done.
+    A group is what all its leaves are, as `except*` would sort them: ignored when all are, cancelled when all others
+    are cancellations, and an error as soon as one leaf is. Every other `BaseException`, `KeyboardInterrupt` among
+    them, is an error: the work was not done.
     """
-    if ignore is not None and isinstance(exc, ignore):
+    if (ignore is not None and isinstance(exc, ignore)) or exc in ignored_everywhere:
         return Outcome.IGNORED
+    leaves = _leaves(exc)
+    if leaves is not None:
+        outcomes = {outcome_of(leaf, ignore, ignored_everywhere) for leaf in leaves} or {Outcome.ERROR}
+        if len(outcomes) > 1:
+            outcomes.discard(Outcome.IGNORED)
+        return outcomes.pop() if len(outcomes) == 1 else Outcome.ERROR
+    return _outcome_of_kind(exc)
+
+
+def _outcome_of_kind(exc: BaseException) -> Outcome:
     if isinstance(exc, Exception):
         return Outcome.ERROR
     if isinstance(exc, GeneratorExit):
@@ -51,9 +87,37 @@ def outcome_of(
     return Outcome.ERROR
 
 
+def _leaves(exc: BaseException) -> list[BaseException] | None:
+    """Return the exceptions of a group that are no groups; `None` if `exc` is no group.
+
+    A group is known by its class's name: Python 3.10 has none of its own, and backports bring theirs. Walks without
+    recursion, since groups may be nested deeper than the stack allows.
+    """
+    if not _is_group(exc):
+        return None
+    leaves = []
+    waiting = [exc]
+    while waiting:
+        current = waiting.pop()
+        if _is_group(current):
+            waiting.extend(cast("tuple[BaseException, ...]", current.exceptions))  # type: ignore[attr-defined]
+        else:
+            leaves.append(current)
+    return leaves
+
+
+def _is_group(exc: BaseException) -> bool:
+    return isinstance(getattr(exc, "exceptions", None), tuple) and any(
+        cls.__name__ == "BaseExceptionGroup" for cls in type(exc).__mro__
+    )
+
+
 def describe_type(exc: BaseException) -> str:
     """Return `module.QualName`, without the module for builtins."""
-    cls = type(exc)
+    return _qualified_name(type(exc))
+
+
+def _qualified_name(cls: type) -> str:
     module = cls.__module__
     return cls.__qualname__ if module in (None, "", "builtins") else f"{module}.{cls.__qualname__}"
 

@@ -95,6 +95,12 @@ def refuse_unknown(taker: str, unknown: Iterable[str], known: Iterable[str]) -> 
     Raises:
         ConfigurationError: Always.
     """
+    unknown = tuple(unknown)
+    if "activate" in unknown:
+        raise ConfigurationError(
+            f"{taker} has no option 'activate': span() and @traced make their span current by themselves; start_span()"
+            " does not, write `with s.activate():` for the span s that it returned"
+        )
     from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
 
     names = sorted(known)

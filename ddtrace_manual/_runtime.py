@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._errors import IgnoredExceptions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
@@ -49,6 +51,9 @@ class Runtime:
 
     redact: Callable[[str, object], object] | None = None
     """(name, value) → value to record, for captured arguments and return values."""
+
+    ignored: IgnoredExceptions = IgnoredExceptions()
+    """Exceptions that leave every span unmarked."""
 
     count: Callable[[str], None] | None = None
     """Counts one event of the facade by name, for example `capture_failed`."""

@@ -13,6 +13,7 @@ from opentelemetry import trace
 from typing_extensions import Unpack
 
 from . import _collection
+from ._errors import IgnoredExceptions
 from ._log import get_logger
 from ._runtime import RUNTIME
 from .exceptions import ConfigurationError
@@ -295,6 +296,7 @@ def _install(provider: TracerProvider, config: Config) -> None:
     if parts is None:
         return
     RUNTIME.redact = config.redact
+    RUNTIME.ignored = IgnoredExceptions(config.ignore_exceptions)
     RUNTIME.count = _setup.counters.count if _setup.counters is not None else None
     RUNTIME.environ = process_environ
     RUNTIME.log_identity = (parts.service, config.env or "", config.version or "")

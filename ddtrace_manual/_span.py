@@ -127,7 +127,7 @@ def leave(
 ) -> None:
     """Record on `span` that `exc` leaves it; what that means is decided by `_errors.outcome_of`. Never raises."""
     try:
-        outcome = outcome_of(exc, ignore)
+        outcome = outcome_of(exc, ignore, RUNTIME.ignored)
         if outcome is Outcome.ERROR:
             span.leave_with(exc)
         elif outcome is not Outcome.IGNORED:

@@ -17,7 +17,7 @@ import types
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from ._context import CLOSED_KEY, get_current, restore, skip_closed
+from ._context import CLOSED_KEY, SPAN_KEY, get_current, restore, skip_closed
 from ._context import switch_to as set_current
 from ._span import activate_span, leave
 from ._traced_plan import Plan, enter
@@ -36,8 +36,13 @@ __all__ = ["Flow", "context_manager_parts", "drive", "first_step", "is_entered_b
 def drive(
     inner: Generator[Any, Any, Any], plan: Plan, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
 ) -> Generator[Any, Any, Any]:
-    """Run a generator in a span that stays current while it is suspended, until it ends."""
+    """Run a generator in a span that stays current while it is suspended, until it ends.
+
+    Resumed where the span is not current (another thread, task or context), a step runs under it nevertheless, and the
+    caller's context is put back after the step.
+    """
     first = get_current()
+    elsewhere: Context | None = None
     span = plan.begin(args, kwargs or {}, first)
     del args, kwargs  # the generator may let go of them
     own = activate_span(span, first)
@@ -47,6 +52,9 @@ def drive(
         while True:
             value = resume(argument)
             argument = None
+            inside = get_current()
+            if elsewhere is not None:
+                set_current(_still_open(elsewhere))
             try:
                 argument = yield value
                 resume = inner.send
@@ -54,6 +62,9 @@ def drive(
                 argument = exc
                 resume = inner.throw
             value = None  # what was yielded is the caller's alone from here on
+            elsewhere = None if _is_current(inside) else get_current()
+            if elsewhere is not None:
+                set_current(_still_open(inside))
     except StopIteration as stop:  # only `resume` raises it here
         plan.returned(span, stop.value)
         return stop.value
@@ -63,6 +74,8 @@ def drive(
     finally:
         argument = None  # an exception thrown in has this frame in its traceback
         span.end()
+        if elsewhere is not None:
+            set_current(_still_open(elsewhere))
         if own is not None:
             restore(own, first)
 
@@ -92,7 +105,14 @@ class Flow:
 
     def run(self, step: Any) -> Any:
         """Return what to await for a step to be made in the span."""
-        return step if self.stays else self._run(step)
+        return self._run_here(step) if self.stays and _is_current(self.inside) else self._run(step)
+
+    async def _run_here(self, step: Any) -> Any:
+        """Await one step in the context of the caller, where the span is current."""
+        try:
+            return await step
+        finally:
+            self.inside = get_current()
 
     @types.coroutine
     def _run(self, step: Any) -> Generator[Any, Any, Any]:
@@ -128,6 +148,12 @@ class Flow:
         self.span.end()
         if self.stays:
             restore(self.own, self.first)
+
+
+def _is_current(context: Context) -> bool:
+    """Return whether this context is current, or another one with the same span."""
+    current = get_current()
+    return current is context or current.get(SPAN_KEY) is context.get(SPAN_KEY)
 
 
 def _still_open(context: Context) -> Context:

@@ -135,6 +135,19 @@ def default_name(target: Any) -> str:  # Any: any callable
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
+_ENDS_OF_ITERATION = {"__next__": StopIteration, "__anext__": StopAsyncIteration}
+
+
+def _with_end_of_iteration(
+    target: object, ignore: tuple[type[BaseException], ...] | type[BaseException] | None
+) -> tuple[type[BaseException], ...] | type[BaseException] | None:
+    """Return what is ignored, with the exception by which a method of an iterator says that nothing is left."""
+    end = _ENDS_OF_ITERATION.get(getattr(target, "__name__", ""))
+    if end is None:
+        return ignore
+    return (end, *((ignore,) if isinstance(ignore, type) else ignore or ()))
+
+
 class Plan:
     """How the calls of one callable are traced. Immutable; can be pickled if the callables among the options can.
 
@@ -166,7 +179,7 @@ class Plan:
     def __init__(self, target: Callable[..., Any], name: str | None, given: TracedOptions) -> None:  # Any: any callable
         self.name = name or default_name(target)
         self.given = given
-        self.ignore = given.get("ignore")
+        self.ignore = _with_end_of_iteration(target, given.get("ignore"))
         self.across = given.get("active_across_yield")
         self._dynamic: dict[str, Any] = {}  # Any: callables and names of arguments
         self.options: dict[str, Any] = {}  # Any: options of several types

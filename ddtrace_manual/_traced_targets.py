@@ -44,6 +44,7 @@ def mark_untraced(target: object) -> None:
 
 def decorate(target: Any, name: str | None, options: TracedOptions) -> Any:
     """Return `target` traced; the options were checked. Raises as `traced`."""
+    _refuse_registered(target)
     if isinstance(target, type):
         return _decorate_class(target, name, options)
     if "only" in options:
@@ -99,6 +100,32 @@ def _decorate_context_manager(
         if key != "__wrapped__":
             setattr(made, key, value)
     return made
+
+
+_MAKERS_OF_OBJECTS = {
+    "click.core.Command": "@click.command",
+    "celery.app.task.Task": "@app.task",
+    "celery.local.Proxy": "@app.task or @shared_task",
+    "pydantic._internal._decorators.PydanticDescriptorProxy": "pydantic's validators and serializers",
+}
+"""Classes of objects that other decorators make of a function and keep, to what makes them."""
+
+
+def _refuse_registered(target: object) -> None:
+    """Refuse an object whose framework calls the function it was made of: a span around the object is never made.
+
+    By type(): asking a Celery proxy for its class would create the task.
+
+    Raises:
+        ConfigurationError: It is such an object.
+    """
+    for cls in type(target).__mro__:
+        maker = _MAKERS_OF_OBJECTS.get(f"{cls.__module__}.{cls.__name__}")
+        if maker is not None:
+            raise ConfigurationError(
+                f"@traced is above {maker}, which has taken the undecorated function already: write @traced nearest to"
+                " the function, below the other decorators"
+            )
 
 
 def _why_not_callable(target: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -10,10 +11,27 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from typing_extensions import TypedDict
 
+from ._context import NOT_CURRENT, activate, add_entry, get_current, restore, take_entry
+from ._log import get_logger
+
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from ._model import PropagationState
 
-__all__ = ["InjectableSpan", "Kind", "LinkTarget", "OtherSpanOptions", "ParentTarget", "Span", "SpanOptions", "Tags"]
+__all__ = [
+    "Activation",
+    "InjectableSpan",
+    "Kind",
+    "LinkTarget",
+    "OtherSpanOptions",
+    "ParentTarget",
+    "Span",
+    "SpanOptions",
+    "Tags",
+]
 
 Tags = Mapping[str, Any]
 """Tags by name. Any: values of every type are accepted, see spec/span-mapping.md §7."""
@@ -30,12 +48,62 @@ class InjectableSpan(Protocol):
         ...
 
 
+_log = get_logger("span")
+
+
+class Activation:
+    """Makes a span current for the length of a `with` block; what `Span.activate` returns.
+
+    May be entered again while it is entered, and left in any thread, task or order.
+    """
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Span:
+        previous = get_current()
+        context = NOT_CURRENT
+        if self._span.span_id:  # one without ids stands for no trace, and must not hide the one that is current
+            context = activate(getattr(self._span, "wrapped", self._span), previous)
+        add_entry(self, None if context is NOT_CURRENT else context, (context, previous))
+        return self._span
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        entry = take_entry(self, get_current())
+        if entry is not None:
+            restore(*entry)
+
+
+class _Hints:
+    """What has been logged, once in the life of the process."""
+
+    told_about_with = False
+
+
 class Span(trace.Span):
     """An OpenTelemetry span with Datadog's vocabulary.
 
     All methods of `opentelemetry.trace.Span` work. Calls after the end of the span are ignored.
     Values of every type are accepted; what becomes of each is listed in `docs/reference/attributes.md`.
     """
+
+    def activate(self) -> Activation:
+        """Return a context manager that makes the span current for a `with` block and does not end it."""
+        return Activation(self)
+
+    def __enter__(self) -> Self:
+        if not _Hints.told_about_with and _log.isEnabledFor(logging.DEBUG):
+            _Hints.told_about_with = True
+            _log.debug(
+                "`with` on a span that start_span() returned ends it, but does not make it current: use span(), or"
+                " Span.activate() to make it current without ending it.",
+                stacklevel=2,
+            )
+        return self
 
     @abstractmethod
     def set_tag(self, key: str, value: Any = None) -> None:  # Any: see Tags

@@ -188,6 +188,7 @@ class EffectiveSettings:
     trace_writer_synchronous_write: bool
     trace_writer_synchronous_timeout: float
     redact: Callable[[str, object], object] | None
+    ignore_exceptions: tuple[type[BaseException] | str, ...]
     add_tags: Mapping[str, str]
     trace_filters: tuple[Callable[..., Any], ...]
     span_processors: tuple[Any, ...]

@@ -37,6 +37,7 @@ __all__ = [
     "CALLABLE",
     "CALLABLES",
     "ERROR_STATUSES",
+    "EXCEPTIONS",
     "HOST",
     "HTTP_URL",
     "INJECTION",
@@ -379,7 +380,19 @@ def _check_callables(value: object) -> tuple[object, ...]:
     return tuple(_check_callable(item) for item in _check_objects(value))
 
 
+def _check_exceptions(value: object) -> tuple[object, ...]:
+    given = (value,) if isinstance(value, (str, type)) else value
+    if not isinstance(given, Iterable):
+        raise _type_error("exception classes, or their names")
+    exceptions = tuple(given)
+    for item in exceptions:
+        if not (isinstance(item, type) and issubclass(item, BaseException)) and not (isinstance(item, str) and item):
+            raise _type_error("exception classes, or their names")
+    return exceptions
+
+
 OBJECT: Final = Kind("object", _never_text, lambda value: value)
 OBJECTS: Final = Kind("sequence", _never_text, _check_objects)
 CALLABLE: Final = Kind("callable", _never_text, _check_callable)
 CALLABLES: Final = Kind("sequence of callables", _never_text, _check_callables)
+EXCEPTIONS: Final = Kind("exceptions", _never_text, _check_exceptions)

@@ -9,6 +9,7 @@ from ._kinds import (
     BOOL,
     CALLABLE,
     CALLABLES,
+    EXCEPTIONS,
     HTTP_URL,
     INJECTION,
     LOG_LEVEL,
@@ -383,6 +384,14 @@ CODE_ONLY: tuple[Setting, ...] = (
         None,
         "Called with name and value of every captured argument; what it returns is recorded instead.",
         name="redact",
+    ),
+    Setting(
+        "",
+        EXCEPTIONS,
+        (),
+        "Exceptions that leave every span unmarked: classes, or names such as `django.http.response.Http404`, which"
+        " are compared and not imported.",
+        name="ignore_exceptions",
     ),
     Setting("", MAP, {}, "Tags added to `tags`, whichever source these come from.", name="add_tags"),
     Setting(

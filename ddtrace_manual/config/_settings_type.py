@@ -205,6 +205,7 @@ class Settings(TypedDict, total=False):
     trace_writer_synchronous_write: bool | None
     trace_writer_synchronous_timeout: float | None
     redact: Callable[[str, object], object] | None
+    ignore_exceptions: Iterable[type[BaseException] | str] | type[BaseException] | str | None
     add_tags: Tags | None
     trace_filters: Iterable[Callable[..., Any]] | None
     span_processors: Iterable[Any] | None

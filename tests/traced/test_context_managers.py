@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import contextvars
+import gc
 import pickle
 
 import pytest
@@ -208,3 +211,145 @@ def test_entered_and_left_in_different_tasks(spans):
 
     asyncio.run(main())
     assert spans.tree == ["caller", ["aplain"]]
+
+
+@contextlib.contextmanager
+def connection():
+    with dd.span("before"):
+        pass
+    try:
+        yield
+    finally:
+        with dd.span("after"):
+            pass
+
+
+connection = dd.traced("connection")(connection)
+
+
+def across():
+    yield
+    with dd.span("after"):
+        pass
+
+
+across = dd.traced("across", active_across_yield=True)(across)
+
+
+def in_thread(work):
+    """Run `work` in a thread with a copy of this context, as thread pools of web frameworks do."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(contextvars.copy_context().run, work).result()
+
+
+def in_new_thread(work):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def in_other_context(work):
+    return contextvars.Context().run(work)
+
+
+PLACES = pytest.mark.parametrize("place", [in_thread, in_new_thread, in_other_context])
+
+
+@PLACES
+def test_what_runs_after_the_yield_is_under_the_span_wherever_it_is_left(spans, place):
+    """Entered in one thread or context and left in another one, which keeps its own current span."""
+    with dd.span("caller") as caller:
+        manager = connection()
+        in_thread(manager.__enter__)
+
+        def leave():
+            with dd.span("elsewhere", new_trace=True) as elsewhere:
+                manager.__exit__(None, None, None)
+                assert dd.current_span() is elsewhere
+
+        place(leave)
+        assert dd.current_span() is caller
+    assert spans.tree == ["caller", ["connection", ["before", "after"]], "elsewhere"]
+
+
+@PLACES
+def test_left_where_nothing_is_current(spans, place):
+    manager = connection()
+    in_new_thread(manager.__enter__)
+
+    def leave():
+        assert not manager.__exit__(ValueError, ValueError("no"), None)
+        assert dd.current_span().span_id == 0
+
+    place(leave)
+    assert spans.tree == ["connection", ["before", "after"]]
+    assert spans.one("connection").status_code == 2
+
+
+@PLACES
+def test_a_generator_that_stays_current_is_resumed_elsewhere(spans, place):
+    steps = across()
+    in_new_thread(lambda: next(steps))
+    place(lambda: list(steps))
+    assert spans.tree == ["across", ["after"]]
+
+
+def test_an_abandoned_block_is_closed_under_its_span(spans):
+    """Garbage collection ends the span, and leaves the current one of whoever runs then."""
+    manager = connection()
+    in_new_thread(manager.__enter__)
+    with dd.span("bystander", new_trace=True) as bystander:
+        del manager
+        gc.collect()
+        assert dd.current_span() is bystander
+    assert spans.tree == ["connection", ["before", "after"], "bystander"]
+
+
+@contextlib.asynccontextmanager
+async def aconnection():
+    try:
+        yield
+    finally:
+        with dd.span("after"):
+            await asyncio.sleep(0)
+
+
+aconnection = dd.traced("aconnection")(aconnection)
+
+
+def test_what_runs_after_an_async_yield_is_under_the_span_in_another_task(spans):
+    async def main():
+        with dd.span("caller") as caller:
+            manager = aconnection()
+            await asyncio.create_task(manager.__aenter__())
+
+            async def leave():
+                with dd.span("elsewhere", new_trace=True) as elsewhere:
+                    await manager.__aexit__(None, None, None)
+                    assert dd.current_span() is elsewhere
+
+            await asyncio.create_task(leave())
+            assert dd.current_span() is caller
+
+    asyncio.run(main())
+    assert spans.tree == ["caller", ["aconnection", ["after"]], "elsewhere"]
+
+
+@pytest.fixture
+@dd.traced("fixture", active_across_yield=True)
+def resource(spans):
+    yield spans
+    with dd.span("teardown"):
+        pass
+
+
+@pytest.fixture
+def finished(spans):
+    """Looks at the spans after the fixture under test was torn down."""
+    yield
+    assert spans.tree == ["fixture", ["body", "teardown"]]
+
+
+@pytest.mark.usefixtures("finished", "resource")
+def test_the_span_of_a_fixture_is_current_in_the_test():
+    with dd.span("body"):
+        pass

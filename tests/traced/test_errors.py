@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import json
 import sys
 
 import pytest
 
 import ddtrace_manual as dd
+from ddtrace_manual._errors import IgnoredExceptions
+from ddtrace_manual._runtime import RUNTIME
 
 
 def events(span):
@@ -180,3 +183,94 @@ def test_tracebacks_stay_short():
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert names[-2:] == ["traced_call", "work"]
     assert len(names) == 3
+
+
+class BaseExceptionGroup(BaseException):
+    """A group as Python 3.10 gets it from a backport."""
+
+    def __init__(self, message, exceptions):
+        super().__init__(message)
+        self.exceptions = tuple(exceptions)
+
+
+GROUPS = [BaseExceptionGroup, *([builtins.BaseExceptionGroup] if sys.version_info >= (3, 11) else [])]
+CANCELLED = asyncio.CancelledError
+GROUP_ROWS = [
+    ([KeyError("a"), KeyError("b")], 0, None),
+    ([CANCELLED(), CANCELLED()], 0, "cancelled"),
+    ([KeyError("a"), CANCELLED()], 0, "cancelled"),
+    ([KeyError("a"), ValueError("b")], 2, None),
+    ([CANCELLED(), ValueError("b")], 2, None),
+    ([CANCELLED(), GeneratorExit()], 2, None),
+]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("leaves", "status", "outcome"), GROUP_ROWS)
+def test_a_group_is_what_all_its_leaves_are(spans, group, nested, leaves, status, outcome):
+    error = group("all", leaves)
+    if nested:
+        error = group("outer", [error, leaves[0]])
+    with pytest.raises(BaseException) as caught:
+        dd.traced("work", ignore=KeyError)(raiser(error))()
+    assert caught.value is error
+    assert spans.one().status_code == status
+    assert spans.one().values.get("span.outcome") == outcome
+
+
+def test_a_group_nested_deeper_than_the_stack(spans):
+    error = KeyError("a")
+    for _ in range(5000):
+        error = BaseExceptionGroup("g", [error])
+    with pytest.raises(BaseExceptionGroup):
+        dd.traced("work", ignore=KeyError)(raiser(error))()
+    assert spans.one().status_code == 0
+    while isinstance(error, BaseExceptionGroup):  # freed one by one: all at once would exhaust the stack
+        error = error.exceptions[0]
+
+
+class Numbers:
+    @dd.traced("next", ignore=KeyError)
+    def __next__(self):
+        raise StopIteration
+
+    @dd.traced("anext")
+    async def __anext__(self):
+        raise StopAsyncIteration
+
+
+@dd.traced
+class TracedNumbers:
+    def __next__(self):
+        raise StopIteration
+
+
+def test_the_end_of_an_iteration_is_no_error(spans):
+    with pytest.raises(StopIteration):
+        Numbers().__next__()
+    with pytest.raises(StopAsyncIteration):
+        asyncio.run(Numbers().__anext__())
+    with pytest.raises(StopIteration):
+        TracedNumbers().__next__()
+    assert {span.status_code for span in spans.finished} == {0}
+
+
+def test_the_end_of_an_iteration_elsewhere_is_an_error(spans):
+    with pytest.raises(StopIteration):
+        dd.traced("work")(raiser(StopIteration()))()
+    assert spans.one().status_code == 2
+
+
+@pytest.mark.parametrize("ignored", [LookupError, "LookupError", "json.decoder.JSONDecodeError"])
+def test_exceptions_ignored_everywhere(spans, monkeypatch, ignored):
+    """Classes and names mean subclasses as well, in `span` and `traced`."""
+    monkeypatch.setattr(RUNTIME, "ignored", IgnoredExceptions((ignored,)))
+    error = json.JSONDecodeError("no", "", 0) if ignored == "json.decoder.JSONDecodeError" else KeyError("a")
+    with pytest.raises(type(error)):
+        dd.traced("work")(raiser(error))()
+    with pytest.raises(type(error)), dd.span("block"):
+        raise error
+    with pytest.raises(ZeroDivisionError):
+        dd.traced("other")(raiser(ZeroDivisionError()))()
+    assert [span.status_code for span in spans.finished] == [0, 0, 2]

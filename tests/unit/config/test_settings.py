@@ -396,6 +396,9 @@ CODE_FORMS = [
     ("trace_filters", [len], (len,)),
     ("span_processors", ["p"], ("p",)),
     ("redact", max, max),
+    ("ignore_exceptions", KeyError, (KeyError,)),
+    ("ignore_exceptions", [KeyError, "click.exceptions.Exit"], (KeyError, "click.exceptions.Exit")),
+    ("ignore_exceptions", "click.exceptions.Exit", ("click.exceptions.Exit",)),
     ("sampler", STYLES, STYLES),
 ]
 
@@ -422,6 +425,9 @@ BAD_CODE = [
     ("trace_filters", "text"),
     ("span_processors", 1),
     ("redact", 1),
+    ("ignore_exceptions", 1),
+    ("ignore_exceptions", [int]),
+    ("ignore_exceptions", [""]),
     ("trace_log_file", b"x"),
     ("trace_log_file", BytesPath()),
     ("tags", {1: "a"}),

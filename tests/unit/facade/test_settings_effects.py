@@ -357,6 +357,14 @@ def captured_argument(world):
     return "fish" in str(world.agent.spans()[0]["meta"])
 
 
+def error_of_key_error(world):
+    """Look at the error field of a span that a KeyError left."""
+    with contextlib.suppress(KeyError), dd.span("op"):
+        raise KeyError
+    dd.flush()
+    return world.agent.spans()[0].get("error", 0)
+
+
 SPAN_METRICS = {"OTEL_TRACES_SPAN_METRICS_ENABLED": "1"}
 RULE = json.dumps([{"sample_rate": 0}])
 SPAN_RULE = json.dumps([{"name": "op"}])
@@ -482,6 +490,7 @@ CASES = [
     ("trace_writer_synchronous_write", True, unflushed, 0, 1, {}),
     ("trace_writer_synchronous_timeout", 0.5, lambda w: w.config.trace_writer_synchronous_timeout, 2.0, 0.5, {}),
     ("redact", lambda name, value: "gone", captured_argument, True, False, {}),
+    ("ignore_exceptions", [KeyError], error_of_key_error, 1, 0, {}),
     ("add_tags", {"a": "1"}, meta("a"), None, "1", {}),
     ("trace_filters", [lambda chunk: None], lambda w: w.span() is None, False, True, {}),
     ("span_processors", [Seen()], spans_seen_by, 0, 1, {}),
