@@ -18,6 +18,7 @@ reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_sta
 from typing import TYPE_CHECKING
 
 from . import exceptions
+from ._lazy import load
 from ._propagate import (
     clear_baggage,
     continue_trace,
@@ -86,7 +87,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load `Config`, which takes a quarter of the import and which most programs never name."""
     if name == "Config":
-        from .config import Config  # noqa: PLC0415 - see the docstring
-
-        return Config
+        return load("config").Config
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

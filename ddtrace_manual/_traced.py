@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from ._lazy import load
 from ._options import refuse_unknown
 from ._traced_plan import Arguments, CaptureArgs, CaptureReturn, TracedOptions, check_options
 
@@ -124,7 +125,7 @@ def traced(  # noqa: PLR0913 - one keyword for each option
             "only": only,
         },
     )
-    from ._traced_targets import decorate  # noqa: PLC0415 - see the module docstring
+    decorate = load("_traced_targets").decorate  # see the module docstring
 
     if name is not None and not isinstance(name, str):
         return decorate(name, None, options)
@@ -137,7 +138,5 @@ def untraced(target: _Target) -> _Target:
     Raises:
         TypeError: The target is neither callable nor a descriptor.
     """
-    from ._traced_targets import mark_untraced  # noqa: PLC0415 - see the module docstring
-
-    mark_untraced(target)
+    load("_traced_targets").mark_untraced(target)  # see the module docstring
     return target
