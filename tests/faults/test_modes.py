@@ -14,7 +14,7 @@ def test_synchronous_mode_waits_for_each_trace(program, agent):
 configure(trace_writer_synchronous_write=True)
 for number in range(3):
     trace(str(number))
-    print(dd.counters().sent_spans)
+    print(dd.counters().sent_spans, flush=True)
 os._exit(0)
 """)
     assert (ended.returncode, ended.out) == (0, "1\n2\n3\n"), ended.err
@@ -31,7 +31,7 @@ for number in range(3):
     begin = time.monotonic()
     trace(str(number))
     times.append(time.monotonic() - begin)
-print(times[0] < 5.5, times[1] < 0.1, times[2] < 0.1, dd.counters().queued_spans)
+print(times[0] < 5.5, times[1] < 0.1, times[2] < 0.1, dd.counters().queued_spans, flush=True)
 os._exit(0)
 """)
     assert (ended.returncode, ended.out) == (0, "True True True 3\n"), ended.err
