@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ._clock import SYSTEM_CLOCK, Clock
+from ._process_mark import make_process_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,13 +54,20 @@ class IdSource:
         self._bits = random_bits if random_bits is not None else self._own.getrandbits  # type: ignore[union-attr]
         self._clock = clock
         self._long = trace_id_128_bit
+        self._mark = make_process_mark()
         self.random_span_id = partial(self._bits, 64)
         """A span id, 0 once in 2^64 calls: `random_span_id() or span_id()` is the cheap way (bench: ten-span)."""
 
     def reseed(self) -> None:
         """Seed anew from the system; a forked child must not repeat its parent's ids."""
+        self._mark = make_process_mark()
         if self._own is not None:
             self._own.seed(os.urandom(32))
+
+    def notice_fork(self) -> None:
+        """Seed anew in a process that was forked without Python's hooks; called where a local trace begins."""
+        if not self._mark[0]:
+            self.reseed()
 
     def span_id(self) -> int:
         """Return a new span id in 1 … 2^64-1."""
@@ -70,6 +78,8 @@ class IdSource:
 
     def trace_id(self) -> int:
         """Return a new trace id in the layout of the module docstring."""
+        if not self._mark[0]:
+            self.reseed()
         new_span_id = self.random_span_id
         low = new_span_id() or self.span_id()
         if not self._long:

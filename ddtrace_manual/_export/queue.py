@@ -17,8 +17,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from os import getpid
 from typing import TYPE_CHECKING, TypeAlias
+
+from ddtrace_manual._process_mark import make_process_mark
 
 if TYPE_CHECKING:
     from ddtrace_manual._compact import FinishedSpan
@@ -66,7 +67,7 @@ class ChunkQueue:
         self._wake_bytes = wake_bytes
         self._wake = wake
         self._renew = renew
-        self._pid = getpid()
+        self._mark = make_process_mark()
         self._counters = counters
         self._waiting: deque[Chunk] = deque()
         self._successor: ChunkQueue | None = None
@@ -90,7 +91,7 @@ class ChunkQueue:
 
         A chunk larger than the whole budget is accepted while nothing else is held.
         """
-        if self._pid != getpid() and self._renew is not None and (own := self._renew()) is not self:
+        if not self._mark[0] and self._renew is not None and (own := self._renew()) is not self:
             return own.put(segment, spans, partial=partial)
         count = len(spans)
         extra_bytes = segment.extra_bytes

@@ -318,6 +318,7 @@ class Engine:
         segment = remote.segment
         if isinstance(segment, Segment) and segment.engine is self:
             return segment, False
+        self.ids.notice_fork()
         segment = Segment(self, remote.trace_id or trace_id or self.new_trace_id())
         segment.inherit(remote)
         remote.segment = segment

@@ -114,7 +114,7 @@ def test_an_unannounced_child_gets_a_queue_of_its_own(queue, spans, monkeypatch)
     """In a process forked without Python's hooks the first chunk goes to a new queue, not to the parent's."""
     own = ChunkQueue(max_bytes=2500, wake_bytes=1200, wake=lambda early: None, counters=Counters())
     queue._renew = lambda: own
-    queue._pid = -1
+    queue._mark = [0]
     assert queue.put(SEGMENT, spans(1), partial=False)
     assert (len(queue), len(own)) == (0, 1)
 
