@@ -119,7 +119,7 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     Raises:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
-    from ._export import run_at_exit  # noqa: PLC0415 - importing the package stays light
+    from ._export import handle_sigterm, restore_sigterm, run_at_exit  # noqa: PLC0415 - importing the package stays light
     from ._log_setup import apply_log_settings  # noqa: PLC0415
     from .config import Config  # noqa: PLC0415
 
@@ -137,6 +137,10 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
         if not _setup.is_exit_hooked:
             _setup.is_exit_hooked = True
             run_at_exit(shutdown)
+        if not effective.handle_sigterm:
+            restore_sigterm()
+        elif _setup.recording is None:
+            handle_sigterm(send_without_delay, shut_down_before_death)
     return provider
 
 
@@ -182,6 +186,8 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     Returns:
         Whether everything arrived in time.
     """
+    from ._export import restore_sigterm  # noqa: PLC0415 - importing the package stays light
+
     check, _setup.startup_check = _setup.startup_check, None
     if check is not None:
         check.cancel()
@@ -191,7 +197,21 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     delivered = provider.stop(timeout_s)
     if parts is not None:
         parts.close()
+    restore_sigterm()
     return delivered
+
+
+def send_without_delay() -> None:
+    """Send what is finished now, and each trace as soon as it finishes from now on. Does not wait."""
+    if (parts := _setup.parts) is not None:
+        parts.worker.send_without_delay()
+
+
+def shut_down_before_death(timeout_s: float = 5.0) -> None:
+    """As `shutdown`, in the handler of a signal; also wait for a `shutdown` that the signal has interrupted."""
+    shutdown(timeout_s)
+    if (parts := _setup.parts) is not None:
+        parts.worker.join(timeout_s)
 
 
 def counters() -> CounterSnapshot:

@@ -11,6 +11,7 @@ from .pace import Pace
 from .payloads import ChunkPacker, Parcel, PayloadEncoder
 from .pipeline import ChunkSteps, Pipeline
 from .queue import Chunk, ChunkQueue
+from .termination import SignalHandler, handle_sigterm, restore_sigterm
 from .worker import ExportWorker
 
 __all__ = [
@@ -28,6 +29,9 @@ __all__ = [
     "Parcel",
     "PayloadEncoder",
     "Pipeline",
+    "SignalHandler",
+    "handle_sigterm",
+    "restore_sigterm",
     "run_at_exit",
     "run_between_forks",
     "wants_log_transport",

@@ -4,7 +4,8 @@
 |---|---|
 | return from main, `sys.exit`, uncaught exception | `atexit` |
 | the same in a child of `multiprocessing` | its finalizers: such a child leaves by `os._exit`, without `atexit` |
-| a signal | nothing, unless `integrations.shutdown_on_signals` was called |
+| SIGTERM | the handler that `configure()` installed, see `termination.py` |
+| another signal | nothing, unless `integrations.shutdown_on_signals` was called |
 | `os._exit`, `kill -9` | nothing can |
 
 uWSGI with `--skip-atexit` wants no work at the end; then nothing is registered.

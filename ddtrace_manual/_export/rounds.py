@@ -50,6 +50,7 @@ class ExportRounds:
     _stats_go_elsewhere: bool
     _clock: Clock
     _interval_ns: int
+    _has_no_delay: bool
     _apply_features: Callable[[], None]
     _agent_log: RateLimitedLogger
     _thread: threading.Thread | None
@@ -120,7 +121,7 @@ class ExportRounds:
             self._send()
         if self._may_flush_stats() and not is_late:
             self._client.timeout_s = self._pace.start_request()
-            if is_awaited:
+            if is_awaited or self._has_no_delay:
                 self._stats.flush(force=True)
             else:
                 self._stats.flush_if_due()

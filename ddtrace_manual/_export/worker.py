@@ -46,6 +46,8 @@ _log = RateLimitedLogger(get_logger("export"))
 _THREAD_NAME = "ddtrace-manual-export"
 _FIRST_AWAITED_PAUSE_S = 0.1
 _LONGEST_AWAITED_PAUSE_S = 0.5
+_NO_DELAY_NS = 5_000_000
+"""After `send_without_delay`: traces that finish at the same time share a request."""
 _ADOPTION_STEP_S = 0.2
 _NEVER_REACHED_NS = 1_000_000_000
 _SHARE_FOR_REQUESTS = 0.96
@@ -121,6 +123,7 @@ class ExportWorker(ExportRounds):
         self._bell: Bell | None = None
         # Left here for the worker by other threads; each is written in one step.
         self._is_early = False
+        self._has_no_delay = False
         self._flushes = FlushRequests()
         self._deadline_ns: int | None = None
         """Set by shutdown: when to give up."""
@@ -226,6 +229,21 @@ class ExportWorker(ExportRounds):
                     DELIVERY, "Shutdown ends after %.1f s with %d spans not delivered", timeout_s, left
                 )
         return self._all_arrived
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end of the thread, after `shutdown`."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread() and self._pid == os.getpid():
+            thread.join(max(timeout_s, 0))
+
+    def send_without_delay(self) -> None:
+        """Send what waits now, and from now on each chunk as it comes, with its statistics. Does not wait."""
+        if self._pid != os.getpid() or self._ends():
+            return
+        self._interval_ns = min(self._interval_ns, _NO_DELAY_NS)
+        self._is_early = self._has_no_delay = True
+        self.start()
+        self._ring()
 
     def hand_over(self, successor: ExportWorker) -> None:
         """Stop without a last round: the successor carries on with what is left. Does not wait.

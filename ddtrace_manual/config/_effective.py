@@ -187,6 +187,7 @@ class EffectiveSettings:
     resource_from_span_name: bool
     trace_writer_synchronous_write: bool
     trace_writer_synchronous_timeout: float
+    handle_sigterm: bool
     redact: Callable[[str, object], object] | None
     ignore_exceptions: tuple[type[BaseException] | str, ...]
     add_tags: Mapping[str, str]

@@ -380,6 +380,13 @@ CODE_ONLY: tuple[Setting, ...] = (
     ),
     Setting(
         "",
+        BOOL,
+        True,
+        "SIGTERM delivers what is finished before it ends the process, or before a server's own handler does.",
+        name="handle_sigterm",
+    ),
+    Setting(
+        "",
         CALLABLE,
         None,
         "Called with name and value of every captured argument; what it returns is recorded instead.",

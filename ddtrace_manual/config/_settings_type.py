@@ -204,6 +204,7 @@ class Settings(TypedDict, total=False):
     resource_from_span_name: bool | None
     trace_writer_synchronous_write: bool | None
     trace_writer_synchronous_timeout: float | None
+    handle_sigterm: bool | None
     redact: Callable[[str, object], object] | None
     ignore_exceptions: Iterable[type[BaseException] | str] | type[BaseException] | str | None
     add_tags: Tags | None

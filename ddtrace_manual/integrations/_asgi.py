@@ -4,7 +4,7 @@
 
 The span ends with the last part of the body, not with the application: background tasks that run
 afterwards belong to the trace, but do not make the request longer. Websockets and lifespan messages
-pass through untouched.
+pass through untouched; before the server hears that the application has shut down, what is finished is delivered.
 
 Source: the ASGI specification (https://asgi.readthedocs.io/en/latest/specs/www.html); OpenTelemetry
 semantic conventions for HTTP spans.
@@ -12,10 +12,15 @@ semantic conventions for HTTP spans.
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ddtrace_manual._log import get_logger
 from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._setup import flush
 
 from ._http import HttpRules, current_rules, quoted_path
 from ._server import ServerOptions, ServerRequest
@@ -31,6 +36,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_log = get_logger("integrations")
+
+_SHUT_DOWN: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_FLUSH_TIMEOUT_S: Final = 5.0
 _SPAN_KEY: Final = "ddtrace_manual.span"
 """Entry of the scope that holds the request's span; a second middleware finds it and steps aside."""
 
@@ -78,7 +87,7 @@ class AsgiMiddleware:
             or _SPAN_KEY in scope
             or self._options.excludes(scope["path"])
         ):
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _delivering(send) if scope["type"] == "lifespan" else send)
             return
         request = self._begin(scope)
         scope = {**scope, _SPAN_KEY: request.span}
@@ -125,6 +134,33 @@ class AsgiMiddleware:
             rules.tag_request(request.span, lambda name: _header(headers, name))
         self._options.announce(request.span, scope)
         return request
+
+
+def _delivering(send: Send) -> Send:
+    """Return a `send` of the lifespan that delivers traces when the application has shut down.
+
+    Before the message is passed on, because the server waits for that alone: uvicorn then kills itself at once.
+    """
+
+    async def send_when_delivered(message: Message) -> None:
+        if message["type"] in _SHUT_DOWN and RUNTIME.extract is not None:
+            try:
+                await _run_off_the_loop(partial(flush, _FLUSH_TIMEOUT_S))
+            except Exception:  # noqa: BLE001 - no thread can be started; the server must not wait for ever
+                _log.debug("Traces could not be delivered at the end of the lifespan", exc_info=True)
+        await send(message)
+
+    return send_when_delivered
+
+
+async def _run_off_the_loop(action: Callable[[], object]) -> None:
+    """Run an action that blocks in a thread, under asyncio or trio."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        await sys.modules["trio"].to_thread.run_sync(action)
+    else:
+        await loop.run_in_executor(None, action)
 
 
 def _values(rules: HttpRules, scope: Scope) -> dict[str, Any]:  # Any: see HttpRules

@@ -53,11 +53,12 @@ def program(agent, tmp_path):
     """Return what runs a program against the Agent, with a hard timeout; it is not left running."""
     started = []
 
-    def start(code, *, python=sys.executable, args=(), prelude=True):
+    def start(code, *, python=sys.executable, args=(), prelude=True, stdin=False):
         path = tmp_path / f"program_{len(started)}.py"
         path.write_text((PRELUDE.format(url=agent.url) if prelude else "") + code)
         process = subprocess.Popen(
             [python, *args, str(path)],
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -331,6 +331,78 @@ def run_until_ready(process):
     assert line == "ready\n", process.communicate()
 
 
+# Coverage has a handler of its own in these programs, and kills the process without a flush.
+DEFAULT_ACTION = "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "in the middle of a span"])
+def test_sigterm_delivers_and_kills(program, agent, busy):
+    """A program without a handler delivers what is finished, and still ends by the signal."""
+    process = program.start(f"""{DEFAULT_ACTION}
+configure(); trace("p")
+os.write(1, b"ready\\n")
+while {busy}: trace("more")
+time.sleep(20)
+""")
+    run_until_ready(process)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    assert time.monotonic() - begin < 5
+    assert agent.accepted["p"] == 1
+
+
+def test_sigterm_during_the_exit_waits_for_it(program, agent):
+    """A signal that comes while the program delivers at its end does not cut that short."""
+    agent.set_mode("late")
+    process = program.start(f"""{DEFAULT_ACTION}
+import atexit
+configure(); trace("p")
+atexit.register(os.write, 1, b"ready\\n")  # runs before ours
+""")
+    run_until_ready(process)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM
+    arrived(agent, "p")
+
+
+def test_traces_leave_at_once_after_sigterm_reached_a_server(program, agent):
+    """Under a server's own handler everything finished before and after the signal is sent without delay."""
+    process = program.start(
+        f"""{DEFAULT_ACTION}
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+configure(trace_writer_interval_seconds=60.0)
+trace("warm"); assert dd.flush(10)
+trace("before")
+os.write(1, b"ready\\n")
+stopping.wait(20)
+trace("after")
+sys.stdin.readline()
+os._exit(3)
+""",
+        stdin=True,
+    )
+    run_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while "after" not in agent.accepted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.communicate("\n", timeout=10)
+    assert process.returncode == 3
+    arrived(agent, "warm", "before", "after")
+
+
+def test_sigterm_is_left_alone_on_request(program, agent):
+    """`handle_sigterm=False` changes no handler."""
+    ended = program(f"{DEFAULT_ACTION}configure(handle_sigterm=False); print(signal.getsignal(signal.SIGTERM).name)")
+    ended_well(ended)
+    assert ended.out == "SIG_DFL\n"
+
+
 def test_sigterm_with_the_helper_delivers(program, agent):
     """With the helper SIGTERM delivers and still kills the process by the signal."""
     process = program.start("""
@@ -350,7 +422,7 @@ def test_sigterm_chains_to_earlier_handlers(program, agent):
     """The helper flushes and then calls the handler that was there; ignored signals stay ignored."""
     process = program.start("""
 from ddtrace_manual.integrations import shutdown_on_signals
-signal.signal(signal.SIGTERM, lambda number, frame: (print("mine", flush=True), sys.exit(7)))
+signal.signal(signal.SIGTERM, lambda number, frame: (os.write(1, b"mine\\n"), sys.exit(7)))
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits "ignore"
 configure(); shutdown_on_signals(signal.SIGTERM, signal.SIGUSR1, signal.SIGINT); shutdown_on_signals()
@@ -423,8 +495,8 @@ print(2 * n + count, count > 20)
 def test_a_prefork_server(program, agent):
     """A server that configures in its master, forks workers and stops them by SIGTERM loses nothing."""
     process = program.start("""
-from ddtrace_manual.integrations import shutdown_on_signals
-configure(); shutdown_on_signals(); trace("boot")
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # instead of the handler that coverage may have
+configure(); trace("boot")
 workers = []
 for number in range(2):
     worker = os.fork()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import signal
 import socket
 
 import pytest
@@ -21,6 +22,7 @@ from opentelemetry.util._once import Once
 
 import ddtrace_manual as dd
 from ddtrace_manual import _log, _log_setup, _setup
+from ddtrace_manual._export import SignalHandler
 from ddtrace_manual._receiver.server import FakeAgent
 from ddtrace_manual.config import SETTINGS
 
@@ -32,6 +34,11 @@ DATADOG = {
 }
 W3C = {"traceparent": f"00-{21:032x}-{22:016x}-01"}
 KEEP_NONE = {"DD_TRACE_SAMPLE_RATE": "0"}
+
+
+def sigterm_is_handled(_world):
+    """Say whether the handler of SIGTERM is the library's; `shutdown()` removes it."""
+    return isinstance(signal.getsignal(signal.SIGTERM), SignalHandler)
 
 
 class World:
@@ -489,6 +496,7 @@ CASES = [
     ("resource_from_span_name", True, lambda w: w.otel_span("n", **SERVER_SPAN)["resource"], "GET", "n", {}),
     ("trace_writer_synchronous_write", True, unflushed, 0, 1, {}),
     ("trace_writer_synchronous_timeout", 0.5, lambda w: w.config.trace_writer_synchronous_timeout, 2.0, 0.5, {}),
+    ("handle_sigterm", False, sigterm_is_handled, True, False, {}),
     ("redact", lambda name, value: "gone", captured_argument, True, False, {}),
     ("ignore_exceptions", [KeyError], error_of_key_error, 1, 0, {}),
     ("add_tags", {"a": "1"}, meta("a"), None, "1", {}),

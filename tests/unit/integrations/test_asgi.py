@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import aiohttp
 import pytest
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route, WebSocketRoute
 
 import ddtrace_manual as dd
-from ddtrace_manual.integrations import AsgiMiddleware
+from ddtrace_manual.integrations import AsgiMiddleware, _asgi
 from ddtrace_manual.testing import SpanRecorder
 
 HEADERS = {"x-datadog-trace-id": "1234", "x-datadog-parent-id": "5678", "x-datadog-sampling-priority": "2"}
@@ -237,6 +238,27 @@ def test_lifespan_messages_pass_through(spans):
     asyncio.run(AsgiMiddleware(app)(lifespan, None, None))
     assert seen[0] is lifespan
     assert not spans
+
+
+@pytest.mark.parametrize("end", ["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
+def test_the_end_of_the_lifespan_delivers_before_the_server_hears_of_it(spans, monkeypatch, end):
+    """Delivery runs beside the event loop, and its failure does not keep the message back."""
+    order = []
+
+    def flush(timeout_s):
+        order.append(("flush", timeout_s, threading.current_thread() is threading.main_thread()))
+        raise RuntimeError("cannot")
+
+    async def app(_scope, _receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": end})
+
+    async def send(message):
+        order.append(message["type"])
+
+    monkeypatch.setattr(_asgi, "flush", flush)
+    asyncio.run(AsgiMiddleware(app)({"type": "lifespan"}, None, send))
+    assert order == ["lifespan.startup.complete", ("flush", 5.0, False), end]
 
 
 def test_excluded_paths_are_not_traced(spans):

@@ -17,7 +17,7 @@ def calls(monkeypatch):
     """Note what is called, and restore the handler afterwards."""
     calls = []
     monkeypatch.setattr(_signals, "flush", lambda timeout_s: calls.append(("flush", timeout_s)))
-    monkeypatch.setattr(_signals, "shutdown", lambda timeout_s: calls.append(("shutdown", timeout_s)))
+    monkeypatch.setattr(_signals, "shut_down_before_death", lambda timeout_s: calls.append(("shutdown", timeout_s)))
     monkeypatch.setattr(os, "kill", lambda pid, number: calls.append(("kill", pid == os.getpid(), number)))
     before = signal.getsignal(signal.SIGUSR1)
     yield calls
