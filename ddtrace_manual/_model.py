@@ -75,6 +75,7 @@ class HeaderCache(Protocol):
 
     def write(self, state: PropagationState, span_id: int, headers: dict[str, str]) -> bool:
         """Add the headers of a span; return False when the state has changed since they were made."""
+        ...
 
 
 class PropagationState:

@@ -22,12 +22,15 @@ class RecordedSpans(Protocol):
     @property
     def mapper(self) -> Mapper:
         """What turns spans into Datadog's."""
+        ...
 
     def mapped(self, span: Span) -> DDSpan:
         """Return a span as the Agent would get it."""
+        ...
 
     def __iter__(self) -> Iterator[RecordedSpan]:
         """Iterate over all recorded spans, by start."""
+        ...
 
 
 class RecordedSpan:
