@@ -108,8 +108,8 @@ class _TracedDispatch(functools.singledispatchmethod):  # type: ignore[type-arg]
     """A single-dispatch method whose calls are traced, whatever implementation they reach."""
 
     def __init__(self, target: functools.singledispatchmethod[Any], wrap: Wrap) -> None:
+        super().__init__(target.func)
         self.dispatcher = target.dispatcher  # shared: what is registered with one is there for both
-        self.func = target.func
         self._wrap = wrap
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -219,10 +219,10 @@ def _why_not(cls: type, name: str, member: Any, fields: Iterable[str]) -> str | 
         return "private"
     if isinstance(member, _PROPERTIES):
         return "a property"
+    if type(member) is GenericAlias or type(member).__module__ in _TYPING:
+        return "a type"
     if isinstance(member, (type, cls)):
         return "a class" if isinstance(member, type) else "an instance of the class"
-    if isinstance(member, GenericAlias) or type(member).__module__ in _TYPING:
-        return "a type"
     if getattr(function, UNTRACED_MARK, False):
         return "untraced"
     if _is_traced(member):
