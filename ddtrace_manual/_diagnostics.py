@@ -113,7 +113,7 @@ def missing_parts(config: Config) -> Sequence[tuple[str, str]]:
     """Return what was switched on and does not exist here, each with what to do instead."""
     candidates = (
         (
-            config.otlp_traces_enabled,
+            config.otlp_traces_enabled and not _is_set_by_opentelemetry_instrument(config),
             "OTEL_TRACES_EXPORTER=otlp has no effect: traces go to the Agent",
             "Unset it, or install OpenTelemetry's own provider instead of this one.",
         ),
@@ -134,6 +134,16 @@ def missing_parts(config: Config) -> Sequence[tuple[str, str]]:
         ),
     )
     return [(what, advice) for is_missing, what, advice in candidates if is_missing]
+
+
+def _is_set_by_opentelemetry_instrument(config: Config) -> bool:
+    """Say whether exporter and protocol are those that `opentelemetry-instrument` sets where nobody chose any."""
+    return (
+        "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
+        and config.otel_traces_exporter == "otlp"
+        and config.is_set("otel_exporter_otlp_protocol")
+        and config.otel_exporter_otlp_protocol == "grpc"
+    )
 
 
 def unused_settings(config: Config) -> Sequence[str]:

@@ -37,11 +37,16 @@ def format_span_id(span_id: int) -> str:
 class IdSource:
     """Random ids from a generator of its own, so that `random.seed()` in the application is harmless.
 
+    Attributes:
+        claims_random: Whether new trace ids carry the W3C random flag; no Datadog tracer claims it for its own.
+
     Args:
         random_bits: Returns so many random bits; `None` seeds a generator from the system.
         clock: Gives the seconds in the high half of a trace id.
         trace_id_128_bit: `False` leaves the high half of new trace ids 0.
     """
+
+    claims_random = False
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ __all__ = [
     "MECHANISM_REMOTE_USER_RULE",
     "MECHANISM_RULE",
     "MECHANISM_SPAN_RULE",
+    "RANDOM_FLAG",
     "STATUS_ERROR",
     "STATUS_OK",
     "STATUS_UNSET",
@@ -51,6 +52,9 @@ USER_REJECT = -1
 AUTO_REJECT = 0
 AUTO_KEEP = 1
 USER_KEEP = 2
+
+# Bit of the W3C trace flags: the trace id is random (spec/propagation.md §5.1).
+RANDOM_FLAG = 2
 
 # Sampling mechanisms: `_dd.p.dm` is "-" followed by the number (spec/sampling.md §2).
 MECHANISM_DEFAULT = 0
@@ -100,6 +104,10 @@ class PropagationState:
     """(rate, kept) of a local decision that was a probability decision; `ot` is computed from it on injection."""
     threshold_cleared: bool = False
     """A later decision was not probabilistic: `th` must not be written (spec/propagation.md §6.3)."""
+    probability_unknown: bool = False
+    """A user's sampler took part: nothing is computed for `ot` (spec/propagation.md §6.1)."""
+    is_random: bool = False
+    """The W3C random flag of the trace id: set in every `traceparent` (spec/propagation.md §5.1)."""
     propagation_error: str | None = None
     """Value of `_dd.propagation_error`; the last error wins."""
     parent_tag: str | None = None

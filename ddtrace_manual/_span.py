@@ -69,14 +69,16 @@ def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # A
 def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
     """Start a span with a parent of its own choice, or one the user's sampler has a say about."""
     context = _options.parent_context(options, current)
-    trace_id = None
+    trace_id = ot = None
     if engine.sampler is not None:
         kind = _options.KINDS[options.get("kind") or "internal"]
-        dropped, attributes, trace_id = engine.sample(context, name, kind, options.get("tags"), None)
+        dropped, attributes, trace_id, ot = engine.sample(context, name, kind, options.get("tags"), None)
         if dropped is not None:
             return NoopSpan(dropped.get_span_context())
         options = {**options, "tags": attributes}
     made = engine.start(name, context, trace_id=trace_id)
+    if trace_id is not None:
+        engine.note_sampled(made, ot)
     _options.apply(made, options, current)
     engine.notify_start(made, context)
     return made

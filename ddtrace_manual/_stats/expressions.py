@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["UnsafeExpressionError", "compile_search"]
 
 _MAX_CHARS: Final = 5_000
-_MIN_CHARS: Final = 200  # an expression that could look at fewer is refused
-_BUDGET: Final = 25_000_000  # steps, at some nanoseconds each
+_MIN_CHARS: Final = 100  # an expression that could look at fewer is refused
+_BUDGET: Final = 2_000_000  # steps, at some nanoseconds each: the worst search found takes less than 50 ms
 _MANY: Final = 100  # repeats that count as unbounded
 
 _Chars = frozenset[int]
@@ -92,7 +92,8 @@ def _limit(text: str) -> int:
     cost.sequence(list(parsed), _NOTHING, repeats=1)
     operations = [str(operation) for operation, _ in list(parsed)[:1]]
     degree = cost.ambiguous + cost.scans + (operations != ["AT"])
-    limit = int((_BUDGET / cost.factor) ** (1 / max(degree, 1))) if cost.factor <= _BUDGET else 0
+    factor = cost.factor * cost.steps
+    limit = int((_BUDGET / factor) ** (1 / max(degree, 1))) if factor <= _BUDGET else 0
     if limit < _MIN_CHARS:
         raise UnsafeExpressionError("it can match the same text in too many ways")
     return min(limit, _MAX_CHARS)
@@ -107,6 +108,8 @@ class _Cost:
     scans: bool = False
     """There are other unbounded repeats."""
     factor: int = 1
+    steps: int = 1
+    """What bounded repeats add to each attempt."""
 
     def sequence(self, nodes: Iterable[Any], follow: _Chars, *, repeats: int) -> tuple[_Chars, bool]:  # Any: parser's
         """Add a sequence; return the characters it can begin with, and whether it can be empty.
@@ -158,6 +161,8 @@ class _Cost:
             self._ambiguity(high - low + 1, repeats)
         elif high > _MANY:
             self.scans = True
+        else:
+            self.steps += high
         return begins, is_empty or low == 0
 
     def _ambiguity(self, ways: int, repeats: int) -> None:

@@ -13,20 +13,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._compact import expanded
 from ddtrace_manual._context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
 from ddtrace_manual._ids import IdSource
-from ddtrace_manual._model import PropagationState, RemoteContext, SegmentRecord, SpanRecord
+from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext, SegmentRecord, SpanRecord
 from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
 from ddtrace_manual._tags import SERVICE_NAME
 
 from .limited import LimitedSpan
 from .processors import tell
 from .readable import context_of
-from .segment import Segment
+from .segment import RandomIdSegment, Segment
 from .source import SpanSource
 from .span import Span
 from .values import size_of
@@ -72,6 +73,7 @@ def _remote_by_flag(context: SpanContext) -> RemoteContext:
     """Read a foreign parent without a propagator: the flag is the decision."""
     remote = RemoteContext(context.trace_id, context.span_id, flags=int(context.trace_flags), span_is_datadog=False)
     remote.priority = 1 if context.trace_flags.sampled else 0
+    remote.is_random = bool(context.trace_flags & RANDOM_FLAG)
     return remote
 
 
@@ -117,6 +119,8 @@ class SamplerAnswer(NamedTuple):
     attributes: Mapping[str, Any] | None  # Any: values of every type
     trace_id: int
     """The trace id the sampler has seen; a new trace must have it."""
+    ot: tuple[tuple[str, str | None], ...] | None = None
+    """Items of the `ot` member of the trace state in its answer."""
 
 
 class Engine:
@@ -166,6 +170,7 @@ class Engine:
         self.ids = ids
         self.new_span_id = ids.random_span_id
         self.new_trace_id = ids.trace_id
+        self.segment_class = RandomIdSegment if ids.claims_random else Segment
 
     def reconfigure(
         self,
@@ -227,7 +232,7 @@ class Engine:
         span: Span
         if parent is None and REMOTE_CONTEXT_KEY not in context and BAGGAGE_KEY not in context:
             # The usual root: a trace of its own (bench: traced-root).
-            segment = Segment(self, trace_id or self.new_trace_id())
+            segment = self.segment_class(self, trace_id or self.new_trace_id())
             span = segment.local_root = self.span_class()
             span.segment = segment
             span.is_local_root = True
@@ -314,12 +319,13 @@ class Engine:
     def _segment_for(self, remote: RemoteContext | None, trace_id: int | None) -> tuple[Segment, bool]:
         """Return the segment a remote context leads to, and whether its first span is being started."""
         if remote is None:
-            return Segment(self, trace_id or self.new_trace_id()), True
+            return self.segment_class(self, trace_id or self.new_trace_id()), True
         segment = remote.segment
         if isinstance(segment, Segment) and segment.engine is self:
             return segment, False
         self.ids.notice_fork()
-        segment = Segment(self, remote.trace_id or trace_id or self.new_trace_id())
+        made = Segment if remote.trace_id else self.segment_class
+        segment = made(self, remote.trace_id or trace_id or self.new_trace_id())
         segment.inherit(remote)
         remote.segment = segment
         return segment, True
@@ -335,6 +341,7 @@ class Engine:
         vars(remote).update({k: v for k, v in vars(foreign).items() if hasattr(PropagationState, k)})
         segment.inherit(remote)
         segment.probability, segment.threshold_cleared = foreign.probability, foreign.threshold_cleared
+        segment.probability_unknown = foreign.probability_unknown
         foreign.__dict__["successor"] = segment
         return segment
 
@@ -362,13 +369,32 @@ class Engine:
         try:
             result = sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
             if result.decision.is_recording():  # type: ignore[no-untyped-call] # untyped in the SDK
-                return SamplerAnswer(None, result.attributes, trace_id)
+                return SamplerAnswer(None, result.attributes, trace_id, self._probability_of(result.trace_state))
         except Exception:
             _logger.exception("The sampler failed; the span is recorded.")
             return SamplerAnswer(None, attributes, trace_id)
         span_id = self.new_span_id() or self.ids.span_id()
-        dropped = SpanContext(trace_id, span_id, False, TraceFlags(0), result.trace_state)
+        is_random = parent_context.trace_flags & RANDOM_FLAG if parent_context is not None else self.ids.claims_random
+        flags = TraceFlags(RANDOM_FLAG if is_random else 0)
+        dropped = SpanContext(trace_id, span_id, False, flags, result.trace_state)
         return SamplerAnswer(NonRecordingSpan(dropped), None, trace_id)
+
+    def _probability_of(self, state: TraceState | None) -> tuple[tuple[str, str | None], ...] | None:
+        """Return the items of the `ot` member of a sampler's answer."""
+        if not state or "ot" not in state:
+            return None
+        return self.hooks.remote_of(SpanContext(1, 1, False, TraceFlags(0), TraceState([("ot", state["ot"])]))).ot
+
+    def note_sampled(self, span: Span, ot: tuple[tuple[str, str | None], ...] | None) -> None:
+        """Let the trace of a local root say of its probability what the user's sampler said, or nothing.
+
+        Source: spec/propagation.md §6.1.
+        """
+        segment = span.segment
+        if segment.local_root is span and self.sampler is not ALWAYS_ON:
+            segment.probability_unknown = True
+            if ot is not None:
+                segment.ot = ot
 
     # -- deciding ------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace import Span as SDKSpan
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
 from ddtrace_manual import _types
@@ -91,11 +91,11 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
         segment = self.segment
         segment.decide()
         cached = self._context_cache
-        flags = 1 if (segment.priority or 0) > 0 else 0
+        flags = readable.trace_flags(segment)
         if cached is not None and cached.trace_flags == flags and self._context_tags == segment.tags:
             return cached
         state: TraceState = segment.engine.display_trace_state(segment, self.span_id)
-        cached = SpanContext(segment.trace_id, self.span_id, False, TraceFlags(flags), state)
+        cached = SpanContext(segment.trace_id, self.span_id, False, flags, state)
         self._context_cache = cached
         self._context_tags = dict(segment.tags) if segment.tags is not None else None
         return cached

@@ -85,6 +85,10 @@ class _ForeignIds(IdSource):
         super().__init__()
         self._generator = generator
         self.random_span_id = self.span_id  # type: ignore[assignment] # a method has the same call
+        try:
+            self.claims_random = bool(generator.is_trace_id_random())
+        except Exception:
+            _logger.exception("The id generator failed; its trace ids do not count as random.")
 
     def span_id(self) -> int:
         """Return the generator's next span id."""

@@ -16,12 +16,13 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace import Span as OtelSpan
 
 from ddtrace_manual import _tags
+from ddtrace_manual._model import RANDOM_FLAG
 from ddtrace_manual._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ddtrace_manual._model import EventRecord, LinkRecord
+    from ddtrace_manual._model import EventRecord, LinkRecord, SegmentRecord
 
     from .otel_view import OtelView
 
@@ -34,6 +35,7 @@ __all__ = [
     "link_of",
     "parent_context",
     "snapshot",
+    "trace_flags",
     "visible_attributes",
 ]
 
@@ -101,6 +103,12 @@ def context_of(span: object) -> SpanContext | None:
     return context if isinstance(context, SpanContext) and context.is_valid else None
 
 
+def trace_flags(segment: SegmentRecord) -> TraceFlags:
+    """Return the W3C trace flags of a segment: sampled and random."""
+    flags = 1 if (segment.priority or 0) > 0 else 0
+    return TraceFlags(flags | RANDOM_FLAG if segment.is_random else flags)
+
+
 def parent_context(span: OtelView) -> SpanContext | None:
     """Return the parent's span context, rebuilt from ids where the parent is remote or gone."""
     if not span.parent_id:
@@ -114,7 +122,7 @@ def parent_context(span: OtelView) -> SpanContext | None:
     segment = span.segment
     if not span.is_local_root:
         segment.decide()
-    flags = TraceFlags(1 if (segment.priority or 0) > 0 else 0)
+    flags = trace_flags(segment)
     if span.is_local_root:
         return SpanContext(segment.trace_id, span.parent_id, True, flags)
     state = segment.engine.display_trace_state(segment, span.parent_id)

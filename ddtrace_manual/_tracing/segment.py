@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .span import Span
 
-__all__ = ["Segment"]
+__all__ = ["RandomIdSegment", "Segment"]
 
 
 class Segment(SegmentRecord):
@@ -59,6 +59,8 @@ class Segment(SegmentRecord):
         if remote.origin or remote.members:
             self.needs_care = True
         self.ot = remote.ot
+        if remote.is_random:
+            self.is_random = True
         self.propagation_error = remote.propagation_error
         self.parent_tag = remote.parent_tag
 
@@ -81,3 +83,9 @@ class Segment(SegmentRecord):
             f"Segment(trace_id={self.trace_id:032x}, open={len(self.open)}, finished={len(self.finished)}, "
             f"priority={self.priority}, decided={self.decided})"
         )
+
+
+class RandomIdSegment(Segment):
+    """A segment whose trace id comes from a generator that claims the W3C random flag for its ids."""
+
+    is_random = True

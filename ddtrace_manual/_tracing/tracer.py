@@ -61,7 +61,7 @@ class Tracer(SDKTracer):
             source = self._source = SpanSource(engine, self._instrumentation_scope)
         return source
 
-    def start_span(
+    def start_span(  # noqa: C901 - a helper would be a call for each span (bench: ten-span-otel)
         self,
         name: str,
         context: Context | None = None,
@@ -92,9 +92,9 @@ class Tracer(SDKTracer):
             parent = parent if isinstance(parent, OtelSpan) else INVALID_SPAN
             return NonRecordingSpan(parent.get_span_context())
         engine = source.engine
-        trace_id = None
+        trace_id = ot = None
         if engine.sampler is not None:
-            dropped, attributes, trace_id = engine.sample(context, name, kind, attributes, links)
+            dropped, attributes, trace_id, ot = engine.sample(context, name, kind, attributes, links)
             if dropped is not None:
                 return dropped
         span = engine.start(
@@ -103,6 +103,8 @@ class Tracer(SDKTracer):
             source,
             trace_id=trace_id,
         )
+        if trace_id is not None:
+            engine.note_sampled(span, ot)
         if kind is not _INTERNAL and kind.__class__ is SpanKind:
             span.set_kind(kind)
         if attributes or links or start_time is not None:

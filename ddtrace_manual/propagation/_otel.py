@@ -14,7 +14,7 @@ from opentelemetry.trace import Span as OtelSpan
 
 from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, get_current
 from ddtrace_manual._log import get_logger
-from ddtrace_manual._model import PropagationState, RemoteContext
+from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext
 from ddtrace_manual._remote import BAGGAGE_KEY, BAGGAGE_METADATA_KEY, baggage_metadata, remote_context_of
 from ddtrace_manual._tags import BAGGAGE_PREFIX
 
@@ -71,10 +71,11 @@ class RemoteSpan(NonRecordingSpan):
 
 
 def _flags(remote: RemoteContext) -> int:
-    """Return bit 0: the priority, or the flag as received while there is none (§14.2)."""
+    """Return the sampled bit, from the priority or as received while there is none, and the random bit (§14.2)."""
+    random = RANDOM_FLAG if remote.is_random else 0
     if remote.priority is not None:
-        return 1 if remote.priority > 0 else 0
-    return (remote.flags or 0) & 1
+        return random | (remote.priority > 0)
+    return random | (remote.flags or 0) & 1
 
 
 def remote_from_span_context(span_context: SpanContext) -> RemoteContext:
@@ -226,6 +227,8 @@ def _with_local_decision(remote: RemoteContext) -> PropagationState:
     state.ot = segment.ot
     state.probability = segment.probability
     state.threshold_cleared = segment.threshold_cleared
+    state.probability_unknown = segment.probability_unknown
+    state.is_random = segment.is_random
     return state
 
 

@@ -80,7 +80,7 @@ def items_to_send(state: PropagationState, trace_id: int) -> Items | None:
     if state.threshold_cleared:
         return drop_threshold(items)
     probability = state.probability
-    if probability is None:
+    if probability is None or state.probability_unknown:
         return items
     rate, kept = probability
     if rate <= 0:

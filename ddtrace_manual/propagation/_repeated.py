@@ -47,8 +47,10 @@ class RepeatedHeaders:
         "_parts",
         "_priority",
         "_probability",
+        "_random",
         "_span_id",
         "_tags",
+        "_unknown",
     )
 
     def __init__(
@@ -63,6 +65,8 @@ class RepeatedHeaders:
         self._ot = state.ot
         self._probability = state.probability
         self._cleared = state.threshold_cleared
+        self._unknown = state.probability_unknown
+        self._random = state.is_random
         self._members = state.members
         self._origin = state.origin
         self._span_id = span_id
@@ -78,6 +82,8 @@ class RepeatedHeaders:
             or state.ot is not self._ot
             or state.probability is not self._probability
             or state.threshold_cleared is not self._cleared
+            or state.probability_unknown is not self._unknown
+            or state.is_random is not self._random
             or state.members is not self._members
             or state.origin != self._origin
         ):

@@ -47,6 +47,7 @@ def _complete(primary: RemoteContext, w3c: RemoteContext, datadog: RemoteContext
     """Take the list of vendors, and the nearer parent, from the W3C context of the same trace."""
     primary.members = w3c.members
     primary.ot = w3c.ot
+    primary.is_random = w3c.is_random
     if w3c.span_id == primary.span_id:
         return
     if w3c.parent_tag is not None:

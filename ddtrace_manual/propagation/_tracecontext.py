@@ -2,8 +2,8 @@
 
 Source: spec/propagation.md §5; https://www.w3.org/TR/trace-context/.
 
-Deliberate choices where other tracers differ: any two flag digits are accepted and only the lowest bit is
-used; an empty tail after the flags is invalid; two `traceparent` headers are invalid; a contradiction of
+Deliberate choices where other tracers differ: any two flag digits are accepted and only sampled
+and random are used; an empty tail after the flags is invalid; two `traceparent` headers are invalid; a contradiction of
 flag and `s` resets or removes the decision maker; a browser (`o:rum`) without `s` has not decided.
 """
 
@@ -16,7 +16,14 @@ from opentelemetry.trace import TraceState
 
 from ddtrace_manual import _tags
 from ddtrace_manual._ids import MASK_64
-from ddtrace_manual._model import AUTO_KEEP, AUTO_REJECT, MECHANISM_DEFAULT, PropagationState, RemoteContext
+from ddtrace_manual._model import (
+    AUTO_KEEP,
+    AUTO_REJECT,
+    MECHANISM_DEFAULT,
+    RANDOM_FLAG,
+    PropagationState,
+    RemoteContext,
+)
 
 from . import _probability
 from ._settings import TRACECONTEXT
@@ -44,6 +51,8 @@ FIELDS: Final = (TRACEPARENT, TRACESTATE)
 
 _TRACEPARENT = re.compile("([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[^,]+)?")
 _FLAGS = frozenset(f"{flags:02x}" for flags in range(256))
+_RANDOM_DIGITS = frozenset("2367abef")
+_FLAG_TEXTS = {(kept, random): f"{kept | random << 1:02x}" for kept in (False, True) for random in (False, True)}
 _USUAL_LENGTH = len("00-") + 32 + len("-") + 16 + len("-01")
 _RUM = "rum"
 _DEFAULT_DECISION = f"-{MECHANISM_DEFAULT}"
@@ -89,6 +98,8 @@ def complete_same_span(primary: RemoteContext, headers: Mapping[str, str]) -> bo
         return False
     if text[:-2] != f"00-{primary.trace_id:032x}-{primary.span_id:016x}-" or text[-2:] not in _FLAGS:
         return False
+    if text[-1] in _RANDOM_DIGITS:
+        primary.is_random = True
     tracestate = headers.get(TRACESTATE)
     listed = parse_list(tracestate) if tracestate else None
     if listed is not None:
@@ -103,6 +114,8 @@ def build(trace_id: int, span_id: int, flags: int, tracestate: str | None) -> Re
     Source: spec/propagation.md §5.2-§5.5.
     """
     remote = RemoteContext(trace_id, span_id, style=TRACECONTEXT, flags=flags, span_is_datadog=False)
+    if flags & RANDOM_FLAG:
+        remote.is_random = True
     listed = parse_list(tracestate) if tracestate else None
     if listed is None:
         remote.priority = AUTO_KEEP if flags & 1 else AUTO_REJECT
@@ -158,7 +171,8 @@ def inject(
     """
     priority = state.priority
     span_hex = f"{span_id:016x}"
-    headers[TRACEPARENT] = f"00-{trace_id:032x}-{span_hex}-{'01' if priority is not None and priority > 0 else '00'}"
+    flags = _FLAG_TEXTS[priority is not None and priority > 0, state.is_random]
+    headers[TRACEPARENT] = f"00-{trace_id:032x}-{span_hex}-{flags}"
     ot = _probability.items_to_send(state, trace_id)
     if ot is not state.ot and not state.threshold_cleared:
         # Sent, so it is known elsewhere: a later manual decision keeps `rv` (§6.3).

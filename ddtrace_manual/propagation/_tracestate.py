@@ -2,12 +2,13 @@
 
 Source: spec/propagation.md §5.2, §5.3, §5.6.
 
-Deliberate choices where other tracers differ: one bad member costs only itself; `dd` and `ot` survive in
-any position of an overlong list; what no longer fits into `dd` is left out item by item.
+Deliberate choices where other tracers differ: `dd` and `ot` survive in any position of a list with bad
+members, or too many; what no longer fits into `dd` is left out item by item.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,7 +18,7 @@ from . import _probability
 from ._values import BLANKS, is_decision_maker, is_printable, is_propagated_tag, parse_origin, parse_priority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ddtrace_manual._model import PropagationState
 
@@ -77,6 +78,10 @@ _NAME_TABLE = _Replacements({code: chr(code) for code in range(0x21, 0x7F)})
 _NAME_TABLE.update({ord(character): "_" for character in ",=;:"})
 
 
+_FOREIGN_MEMBER = re.compile("[a-z0-9][-a-z0-9_*/@]{0,255}=[ -+\\--<>-~]{0,255}[!-+\\--<>-~]")
+"""What the W3C recommendation allows; blanks around it are gone."""
+
+
 def parse_list(text: str) -> MemberList | None:
     """Parse a tracestate; `None` when it is empty or holds an illegal character, and is to be ignored.
 
@@ -88,27 +93,28 @@ def parse_list(text: str) -> MemberList | None:
         return usual
     others: dict[str, str] = {}
     dd = ot_text = None
-    seen = False
+    received, is_legal = 0, True
     for part in text.split(","):
         member = part.strip(BLANKS)
         if not member:
             continue
         if not (clean or is_printable(member)):
             return None
-        seen = True
+        received += 1
         key, _, value = member.partition("=")
-        if not (key and value):
-            continue
         if key == _DD:
-            dd = value
+            dd = value or dd
         elif key == _OT:
-            ot_text = value
-        elif key not in others:
+            ot_text = value or ot_text
+        elif is_legal and (is_legal := _FOREIGN_MEMBER.fullmatch(member) is not None) and key not in others:
             others[key] = value
-    if not seen:
+    if not received:
         return None
+    if not is_legal or received > _MAX_MEMBERS:
+        # A receiver further on would discard the whole list, and our member with it.
+        others = {}
     ot = _probability.parse_items(ot_text) if ot_text is not None else None
-    return MemberList(_limit(others, (dd is not None) + (ot is not None)) if others else (), dd, ot)
+    return MemberList(_limit(others) if others else (), dd, ot)
 
 
 def _parse_usual(text: str) -> MemberList | None:
@@ -122,21 +128,11 @@ def _parse_usual(text: str) -> MemberList | None:
     return MemberList((), dd, _probability.parse_items(tail) if tail else None)
 
 
-def _limit(others: Mapping[str, str], reserved: int) -> Members:
-    """Return the members that fit into 32 members less the reserved ones, and into 512 characters."""
-    entries: Iterable[tuple[str, str]] = others.items()
-    excess = len(others) + reserved - _MAX_MEMBERS
-    if excess > 0:
-        shortened = []
-        for entry in entries:
-            if excess > 0 and len(entry[0]) + 1 + len(entry[1]) > _LONG_MEMBER:
-                excess -= 1
-            else:
-                shortened.append(entry)
-        entries = shortened[: _MAX_MEMBERS - reserved]
+def _limit(others: Mapping[str, str]) -> Members:
+    """Return the members that fit into 512 characters."""
     chosen = []
     length = -1
-    for entry in entries:
+    for entry in others.items():
         size = len(entry[0]) + 1 + len(entry[1])
         if length + 1 + size <= _MAX_OTHERS_LENGTH:
             chosen.append(entry)

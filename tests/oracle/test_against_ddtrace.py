@@ -444,8 +444,13 @@ KNOWN = {
     "member of tracestate": (
         "5.2",
         ANY,
-        lambda g: any(
-            member.partition("=")[0] == "" or member.partition("=")[2] == "" for member in g.members() if member
+        lambda g: (
+            len(g.members()) > 32
+            or any(
+                re.fullmatch("(dd|ot)=.+|[a-z0-9][-a-z0-9_*/@]{0,255}=[^=]{1,256}", member) is None
+                for member in g.members()
+                if member
+            )
         ),
     ),
     "repeated member": (

@@ -60,6 +60,7 @@ def start_segment(remote: RemoteContext | None, decision: LocalDecision) -> Segm
         segment.tags = dict(remote.tags) if remote.tags else None
         segment.members = remote.members
         segment.ot = remote.ot
+        segment.is_random = remote.is_random
         segment.parent_tag = remote.parent_tag
         segment.propagation_error = remote.propagation_error
     if segment.priority is None:

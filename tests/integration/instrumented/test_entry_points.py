@@ -91,3 +91,27 @@ with dd.span("outer", tags={"a": 1}) as outer, trace.get_tracer("x").start_as_cu
     done = run("-c", program, auto=True, DD_TRACE_ENABLED="true", **STOCK, **QUIET)
     assert done.stdout == "opentelemetry.sdk.trace\n"
     assert done.stderr.count("it stays in charge") == 1
+
+
+@pytest.mark.parametrize(
+    ("auto", "environ", "warns"),
+    [
+        (True, {}, False),
+        (True, {"OTEL_METRICS_EXPORTER": "none"}, False),
+        (True, {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
+        (False, {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, True),
+    ],
+)
+def test_no_warning_about_what_opentelemetry_instrument_sets(run, auto, environ, warns):
+    """It names the OTLP exporters where nobody chose any; who chose them hears that they have no effect."""
+    program = """
+import logging, os
+assert os.environ["OTEL_TRACES_EXPORTER"] == "otlp"
+logging.basicConfig(format="%(message)s", force=True)
+import ddtrace_manual as dd
+dd.configure()
+print("done")
+"""
+    done = run("-c", program, auto=auto, **OURS, **environ)
+    assert done.stdout == "done\n"
+    assert ("has no effect" in done.stderr) is warns

@@ -75,13 +75,13 @@ def test_an_extracted_context_shows_what_came():
     [
         ({"x-datadog-trace-id": "1", "x-datadog-parent-id": "2"}, 0),
         ({"x-datadog-trace-id": "1", "x-datadog-parent-id": "2", "x-datadog-sampling-priority": "2"}, 1),
-        ({"traceparent": f"00-{1:032x}-{2:016x}-03"}, 1),
-        ({"traceparent": f"00-{1:032x}-{2:016x}-03", "tracestate": "dd=o:rum"}, 1),
-        ({"traceparent": f"00-{1:032x}-{2:016x}-02", "tracestate": "dd=o:rum"}, 0),
+        ({"traceparent": f"00-{1:032x}-{2:016x}-03"}, 3),
+        ({"traceparent": f"00-{1:032x}-{2:016x}-03", "tracestate": "dd=o:rum"}, 3),
+        ({"traceparent": f"00-{1:032x}-{2:016x}-fe", "tracestate": "dd=o:rum"}, 2),
     ],
 )
 def test_trace_flags(headers, flags):
-    """Bit 0 is the priority, or the flag as received while there is none; no other bit is shown."""
+    """Bit 0 is the priority, or the flag as received while there is none; bit 1 is as received; no other bit is shown."""
     assert trace.get_current_span(propagator().extract(headers)).get_span_context().trace_flags == flags
 
 

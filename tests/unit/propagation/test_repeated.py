@@ -19,6 +19,8 @@ changes = st.one_of(
     st.tuples(st.just("ot"), st.sampled_from([None, (("rv", "0" * 14),), (("th", "8"),)])),
     st.tuples(st.just("probability"), st.sampled_from([None, (1.0, True), (0.5, False)])),
     st.tuples(st.just("threshold_cleared"), st.booleans()),
+    st.tuples(st.just("probability_unknown"), st.booleans()),
+    st.tuples(st.just("is_random"), st.booleans()),
 )
 
 

@@ -8,11 +8,13 @@ from contextlib import nullcontext
 from itertools import groupby
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanLimits, Tracer
 from opentelemetry.sdk.trace import TracerProvider as SDKProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import NoOpTracer, SpanContext
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, TraceFlags, set_span_in_context
 
 from ddtrace_manual._ids import IdSource
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
@@ -386,3 +388,41 @@ def test_logging_is_quiet(tracer, caplog):
     span.end()
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
     assert sys.exc_info()[0] is None
+
+
+class RandomIds(Ids):
+    """An id generator that claims the random flag, or fails to say."""
+
+    def __init__(self, claim):
+        super().__init__(7)
+        self._claim = claim
+
+    def is_trace_id_random(self):
+        if isinstance(self._claim, Exception):
+            raise self._claim
+        return self._claim
+
+
+@pytest.mark.parametrize(("claim", "flags"), [(True, 3), (False, 1), (RuntimeError("claim"), 1)])
+def test_a_users_generator_is_believed_about_random_ids(make_provider, claim, flags):
+    """Own roots and what descends from them carry the random flag then; a continued trace has that of its caller."""
+    provider = make_provider(id_generator=RandomIds(claim), sampler=ALWAYS_ON)
+    tracer = provider.get_tracer("x")
+    root = tracer.start_span("root", Context())
+    child = tracer.start_span("child", set_span_in_context(root, Context()))
+    assert (root.get_span_context().trace_flags, child.get_span_context().trace_flags) == (flags, flags)
+    assert child.parent.trace_flags == flags
+    for received in (1, 3):
+        caller = NonRecordingSpan(SpanContext(5, 6, is_remote=True, trace_flags=TraceFlags(received)))
+        span = tracer.start_span("x", set_span_in_context(caller, Context()))
+        assert span.get_span_context().trace_flags == received
+    dropped = (
+        make_provider(id_generator=RandomIds(claim), sampler=ALWAYS_OFF).get_tracer("x").start_span("x", Context())
+    )
+    assert dropped.get_span_context().trace_flags == flags & 2
+
+
+def test_the_engines_ids_do_not_claim_to_be_random(provider, tracer):
+    """Half of the trace id is a time."""
+    assert provider.id_generator.is_trace_id_random() is False
+    assert tracer.start_span("x").get_span_context().trace_flags == 1
