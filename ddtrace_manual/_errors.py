@@ -9,9 +9,20 @@ import traceback
 from enum import Enum
 from typing import cast
 
-__all__ = ["MAX_STACK_CHARS", "IgnoredExceptions", "Outcome", "describe_type", "format_stack", "outcome_of", "safe_str"]
+__all__ = [
+    "MAX_STACK_CHARS",
+    "IgnoredExceptions",
+    "Outcome",
+    "class_name",
+    "describe_type",
+    "format_stack",
+    "outcome_of",
+    "safe_repr",
+    "safe_str",
+]
 
 MAX_STACK_CHARS = 25_000
+_MAX_REPR_CHARS = 200
 
 # Cancellation is recognised by class name, so that neither asyncio nor trio must be imported for it.
 _CANCELLATIONS = frozenset({"CancelledError", "Cancelled"})
@@ -118,17 +129,40 @@ def describe_type(exc: BaseException) -> str:
 
 
 def _qualified_name(cls: type) -> str:
-    module = cls.__module__
-    return cls.__qualname__ if module in (None, "", "builtins") else f"{module}.{cls.__qualname__}"
+    try:
+        module, name = cls.__module__, cls.__qualname__
+    except Exception:  # noqa: BLE001 - a metaclass of the application
+        return str(_NAME_OF_TYPE(cls))
+    return name if type(module) is not str or module in {"", "builtins"} else f"{module}.{name}"
+
+
+def class_name(value: object) -> str:
+    """Return the name of an object's class, as it was written; never raises."""
+    name: str = _NAME_OF_TYPE(type(value))
+    return name
+
+
+_NAME_OF_TYPE = type.__dict__["__name__"].__get__
+"""Reads the name of a class past its metaclass, which may have an attribute of that name."""
 
 
 def safe_str(value: object) -> str:
-    """Return `str(value)`, or a stand-in naming the class when that raises."""
+    """Return `str(value)` as a plain string, or a placeholder naming the class when that raises."""
     try:
-        return str(value)
+        text = str(value)
     except Exception:  # noqa: BLE001 - the application's __str__ may raise anything
-        name = type(value).__name__
-        return name if isinstance(value, BaseException) else f"<unprintable {name}>"
+        name = class_name(value)
+        return name if issubclass(type(value), BaseException) else f"<unprintable {name}>"
+    return text if type(text) is str else str.__str__(text)
+
+
+def safe_repr(value: object) -> str:
+    """Return `repr(value)` for a message, cut to 200 characters, or a placeholder when that raises."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the application's __repr__ may raise anything
+        return f"<unprintable {class_name(value)}>"
+    return str.__str__(text) if len(text) <= _MAX_REPR_CHARS else f"{str.__str__(text)[: _MAX_REPR_CHARS - 1]}…"
 
 
 def format_stack(exc: BaseException, max_frames: int = 30) -> str:

@@ -6,8 +6,9 @@ OpenTelemetry provider, doing the nearest thing OpenTelemetry can express.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -16,9 +17,12 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from . import _errors, _tags
 from ._links import link_record, otel_link
-from ._types import LinkTarget, Span
+from ._types import LinkTarget, Span, Tags
+from ._values import clean_key, clean_mapping, clean_value, is_true, nanoseconds
 
 __all__ = ["NOOP_SPAN", "ForeignSpan", "NoopSpan", "as_facade_span"]
+
+_logger = logging.getLogger("ddtrace_manual.tracing")
 
 
 class ForeignSpan(Span):
@@ -39,15 +43,25 @@ class ForeignSpan(Span):
         """The provider's own span."""
         return self._wrapped
 
+    def _call(self, method: Callable[..., object], *args: object, **kwargs: object) -> None:
+        """Call a method of the provider's span, whose failures stay here."""
+        try:
+            method(*args, **kwargs)
+        except Exception:
+            _logger.debug("The span of another provider failed.", exc_info=True)
+
     def set_tag(self, key: str, value: Any = None) -> None:  # Any: see Tags
         """Set one attribute; `None` does nothing, since OpenTelemetry cannot remove one."""
         if value is not None:
-            self._wrapped.set_attribute(key, value)
+            self.set_attribute(key, value)
 
     def get_tag(self, key: str) -> Any:  # Any: see Tags
         """Return an attribute where the provider's spans can be read, else `None`."""
         attributes = getattr(self._wrapped, "attributes", None)
-        return attributes.get(key) if isinstance(attributes, Mapping) else None
+        try:
+            return attributes.get(key) if isinstance(attributes, Mapping) else None
+        except Exception:  # noqa: BLE001 - the hash of a key that is no text
+            return None
 
     def set_error(
         self,
@@ -61,25 +75,39 @@ class ForeignSpan(Span):
         if exc is None and type is None and message is None and stack is None:
             exc = sys.exc_info()[1]
         if exc is not None:
-            self._wrapped.record_exception(exc)
+            self._call(self._wrapped.record_exception, exc)
         for key, value in ((_tags.ERROR_TYPE, type), (_tags.ERROR_MESSAGE, message), (_tags.ERROR_STACK, stack)):
             if value is not None:
-                self._wrapped.set_attribute(key, value)
-        text = message if message is not None or exc is None else _errors.safe_str(exc)
-        self._wrapped.set_status(Status(StatusCode.ERROR, text))
+                self.set_attribute(key, value)
+        text = None if message is None and exc is None else _errors.safe_str(exc if message is None else message)
+        self._call(self._wrapped.set_status, Status(StatusCode.ERROR, text))
+
+    @property
+    def error(self) -> int:
+        """1 where the provider's span can be read and is marked as failed, else 0."""
+        status = getattr(self._wrapped, "status", None)
+        return int(getattr(status, "status_code", None) is StatusCode.ERROR)
+
+    @error.setter
+    def error(self, value: object) -> None:
+        """Mark the span as failed; clearing makes its status `OK`, since OpenTelemetry cannot unset one."""
+        if is_true(value):
+            self._call(self._wrapped.set_status, Status(StatusCode.ERROR))
+        elif self.error:
+            self._call(self._wrapped.set_status, Status(StatusCode.OK))
 
     def leave_with(self, exc: BaseException) -> None:
         """Record that an exception left the span."""
-        self._wrapped.record_exception(exc, escaped=True)
-        self._wrapped.set_status(Status(StatusCode.ERROR, _errors.safe_str(exc)))
+        self._call(self._wrapped.record_exception, exc, escaped=True)
+        self._call(self._wrapped.set_status, Status(StatusCode.ERROR, _errors.safe_str(exc)))
 
     def keep(self) -> None:
         """Ask for the trace to be kept."""
-        self._wrapped.set_attribute(_tags.MANUAL_KEEP, True)
+        self.set_attribute(_tags.MANUAL_KEEP, True)
 
     def drop(self) -> None:
         """Ask for the trace to be dropped."""
-        self._wrapped.set_attribute(_tags.MANUAL_DROP, True)
+        self.set_attribute(_tags.MANUAL_DROP, True)
 
     @property
     def trace_id(self) -> int:
@@ -124,7 +152,7 @@ class ForeignSpan(Span):
 
     def end(self, end_time: int | None = None) -> None:
         """End the span."""
-        self._wrapped.end(end_time)
+        self._call(self._wrapped.end, end_time if end_time is None or type(end_time) is int else nanoseconds(end_time))
 
     def get_span_context(self) -> SpanContext:
         """Return the span context."""
@@ -132,11 +160,18 @@ class ForeignSpan(Span):
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:  # Any: see Tags
         """Set several attributes."""
-        self._wrapped.set_attributes(attributes)
+        self._call(self._wrapped.set_attributes, clean_mapping(attributes))
+
+    def set_tags(self, tags: Tags) -> None:
+        """Set several attributes."""
+        for key, value in clean_mapping(tags).items():
+            self.set_tag(key, value)
 
     def set_attribute(self, key: str, value: Any) -> None:  # Any: see Tags
         """Set one attribute."""
-        self._wrapped.set_attribute(key, value)
+        name = key if type(key) is str else clean_key(key)
+        if name:
+            self._call(self._wrapped.set_attribute, name, clean_value(value))
 
     def add_event(
         self,
@@ -145,18 +180,19 @@ class ForeignSpan(Span):
         timestamp: int | None = None,
     ) -> None:
         """Add an event."""
-        self._wrapped.add_event(name, attributes, timestamp)
+        time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)
+        self._call(self._wrapped.add_event, _errors.safe_str(name), clean_mapping(attributes), time_ns)
 
     def add_link(self, context: LinkTarget, attributes: Mapping[str, Any] | None = None) -> None:  # Any: see Tags
         """Link to whatever `context` names."""
         record = link_record(context, attributes)
         if record is not None:
             link = otel_link(record)
-            self._wrapped.add_link(link.context, link.attributes)
+            self._call(self._wrapped.add_link, link.context, clean_mapping(link.attributes))
 
     def update_name(self, name: str) -> None:
         """Rename the span."""
-        self._wrapped.update_name(name)
+        self._call(self._wrapped.update_name, _errors.safe_str(name))
 
     def is_recording(self) -> bool:
         """Return whether the span is still open and recorded."""
@@ -164,7 +200,7 @@ class ForeignSpan(Span):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status."""
-        self._wrapped.set_status(status, description)
+        self._call(self._wrapped.set_status, status, description)
 
     def record_exception(
         self,
@@ -174,7 +210,8 @@ class ForeignSpan(Span):
         escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
     ) -> None:
         """Add an `exception` event."""
-        self._wrapped.record_exception(exception, attributes, timestamp, escaped)
+        time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)
+        self._call(self._wrapped.record_exception, exception, clean_mapping(attributes), time_ns, escaped)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._wrapped!r})"

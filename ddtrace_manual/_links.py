@@ -5,6 +5,8 @@ Source: spec/span-mapping.md §9.
 
 from __future__ import annotations
 
+import logging
+import operator
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,17 +14,22 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, TraceFlags, TraceState
 
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY
+from ._errors import class_name
 from ._model import LinkRecord, RemoteContext
 from ._runtime import RUNTIME
+from ._values import items_of
 
-__all__ = ["is_link_target", "link_record", "otel_link"]
+__all__ = ["is_link_target", "link_record", "otel_link", "plain_span_context"]
 
-_NOTHING: Mapping[str, Any] = {}  # Any: attribute values are of any type, here and below
+_logger = logging.getLogger("ddtrace_manual.tracing")
 
 
 def is_link_target(value: object) -> bool:
     """Return whether a value is of a kind that can be linked to; it may still name nothing."""
-    return isinstance(value, (Span, SpanContext, Link, LinkRecord)) or _may_hold_headers(value)
+    try:
+        return isinstance(value, (Span, SpanContext, Link, LinkRecord)) or _may_hold_headers(value)
+    except Exception:  # noqa: BLE001 - an object of the application may refuse to be asked
+        return False
 
 
 def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> LinkRecord | None:
@@ -35,15 +42,64 @@ def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> 
             in any form that `extract` takes.
         attributes: Details of the link, over those of an OpenTelemetry link.
     """
+    try:
+        return _record_of(target, _readable(attributes))
+    except Exception:
+        _logger.debug("A link to an object of type %s could not be read.", class_name(target), exc_info=True)
+        return None
+
+
+def plain_span_context(context: object) -> SpanContext | None:
+    """Return a valid span context whose flags and trace state are of OpenTelemetry's types; `None` for anything else.
+
+    Callers without type checks give the trace state as header text or as a dict, and the flags as a number.
+    """
+    if not isinstance(context, SpanContext) or not context.is_valid:
+        return None
+    flags, state = context.trace_flags, context.trace_state
+    if type(flags) is TraceFlags and type(state) is TraceState:
+        return context
+    if type(context.trace_id) is not int or type(context.span_id) is not int:
+        return None
+    return SpanContext(
+        context.trace_id, context.span_id, context.is_remote is True, _plain_flags(flags), _plain_state(state)
+    )
+
+
+def _plain_flags(flags: object) -> TraceFlags:
+    return TraceFlags(int.__pos__(flags) & 0xFF) if isinstance(flags, int) else TraceFlags(0)
+
+
+def _plain_state(state: object) -> TraceState:
+    if isinstance(state, TraceState):
+        return state
+    try:
+        if isinstance(state, str):
+            return TraceState.from_header([str.__str__(state)])
+        if isinstance(state, Mapping):
+            return TraceState([(str(key), str(value)) for key, value in state.items()])
+    except Exception:  # noqa: BLE001 - not a trace state: the ids still hold
+        _logger.debug("A trace state of type %s could not be read.", class_name(state))
+    return TraceState()
+
+
+def _readable(attributes: object) -> dict[Any, Any]:
+    """Return attributes as a dict; empty when they cannot be read."""
+    if type(attributes) is dict:
+        return attributes
+    return {key: value for key, value in items_of(attributes) if type(key) is str}
+
+
+def _record_of(target: object, attributes: Mapping[str, Any]) -> LinkRecord | None:
     if isinstance(target, Link):
-        return _from_span_context(target.context, {**(target.attributes or _NOTHING), **(attributes or _NOTHING)})
+        return _from_span_context(target.context, {**_readable(target.attributes), **attributes})
     if isinstance(target, SpanContext):
-        return _from_span_context(target, attributes or {})
+        return _from_span_context(target, attributes)
     if isinstance(target, Span):
-        return _from_span(target, attributes or {})
+        return _from_span(target, attributes)
     if isinstance(target, LinkRecord):
         return target
-    return _from_carrier(target, attributes or {}) if _may_hold_headers(target) else None
+    return _from_carrier(target, attributes) if _may_hold_headers(target) else None
 
 
 def otel_link(record: LinkRecord) -> Link:
@@ -64,11 +120,15 @@ def _from_span(span: Span, attributes: Mapping[str, Any]) -> LinkRecord | None:
 
 def _from_span_context(context: object, attributes: Mapping[str, Any]) -> LinkRecord | None:
     """Return a link as OpenTelemetry allows it: also to nothing, when there are details."""
-    if not isinstance(context, SpanContext) or not (context.is_valid or attributes or context.trace_state):
+    if not isinstance(context, SpanContext):
         return None
-    state = context.trace_state.to_header() if context.trace_state else ""
-    flags = int(context.trace_flags)
-    return LinkRecord(context.trace_id, context.span_id, attributes, state, flags, is_remote=context.is_remote)
+    state = _plain_state(context.trace_state)
+    if not (context.is_valid or attributes or state):
+        return None
+    flags = int(_plain_flags(context.trace_flags))
+    trace_id, span_id = operator.index(context.trace_id), operator.index(context.span_id)
+    header = state.to_header() if state else ""
+    return LinkRecord(trace_id, span_id, attributes, header, flags, is_remote=context.is_remote is True)
 
 
 def _may_hold_headers(value: object) -> bool:

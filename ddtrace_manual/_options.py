@@ -6,6 +6,7 @@ What an option means is written beside its name in `_types.SpanOptions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from opentelemetry import trace
@@ -13,9 +14,10 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from . import _tags
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context
-from ._errors import safe_str
+from ._errors import class_name, safe_repr, safe_str
 from ._links import is_link_target, link_record
 from ._types import SpanOptions
+from ._values import is_a
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ KINDS: Mapping[object, SpanKind] = {
 }
 """Kind by its name or by itself."""
 
+_MAX_LINKS = 1_000
+"""Links that are read of the option `links`."""
 _TEXT_OPTIONS = ("service", "resource", "span_type")
 _FLAGS = ("measured", "new_trace")
 
@@ -56,11 +60,11 @@ def settle(name: object, options: Mapping[str, Any]) -> tuple[str, dict[str, Any
     settled = dict(options)
     for option in _TEXT_OPTIONS:
         value = settled.get(option)
-        if value is not None and not isinstance(value, str):
+        if value is not None and type(value) is not str:
             settled[option] = safe_str(value)
     if "links" in settled:
         settled["links"] = checked_links(settled["links"])
-    text = name if isinstance(name, str) else safe_str(name)
+    text = name if type(name) is str else safe_str(name)
     check(text, settled)
     return text, settled
 
@@ -71,20 +75,20 @@ def check(name: object, options: Mapping[str, Any]) -> None:  # Any: options of 
     Raises:
         ConfigurationError: An option is unknown or of the wrong type; the message names it.
     """
-    if not isinstance(name, str):
-        raise ConfigurationError(f"span name must be a str, not {type(name).__name__}")
+    if not issubclass(type(name), str):
+        raise ConfigurationError(f"span name must be a str, not {class_name(name)}")
     if not options:
         return
     if not options.keys() <= SPAN_OPTION_NAMES:
         refuse_unknown("span", options.keys() - SPAN_OPTION_NAMES, SPAN_OPTION_NAMES)
     for option in _TEXT_OPTIONS:
         value = options.get(option)
-        if value is not None and not isinstance(value, str):
-            raise ConfigurationError(f"option {option!r} must be a str or None, not {type(value).__name__}")
+        if value is not None and not issubclass(type(value), str):
+            raise ConfigurationError(f"option {option!r} must be a str or None, not {class_name(value)}")
     for option in _FLAGS:
         value = options.get(option)
-        if value is not None and not isinstance(value, bool):
-            raise ConfigurationError(f"option {option!r} must be a bool, not {type(value).__name__}")
+        if value is not None and type(value) is not bool:
+            raise ConfigurationError(f"option {option!r} must be a bool, not {class_name(value)}")
     _check_kind(options.get("kind"))
     _check_types(options)
 
@@ -119,14 +123,17 @@ def checked_links(links: object) -> tuple[object, ...] | None:
     """
     if links is None:
         return None
-    if isinstance(links, (str, bytes, Mapping)) or not isinstance(links, Iterable):
-        raise ConfigurationError(f"option 'links' must be an iterable of links or None, not {type(links).__name__}")
-    targets = tuple(links)
+    if is_a(links, (str, bytes, Mapping)) or not is_a(links, Iterable):
+        raise ConfigurationError(f"option 'links' must be an iterable of links or None, not {class_name(links)}")
+    try:
+        targets = tuple(islice(cast("Iterable[object]", links), _MAX_LINKS))
+    except Exception as exc:
+        raise ConfigurationError(f"option 'links', of type {class_name(links)}, could not be read") from exc
     for target in targets:
         if not is_link_target(target):
             raise ConfigurationError(
                 "option 'links' must be an iterable of spans, span contexts, contexts or headers, "
-                f"not of {type(target).__name__}",
+                f"not of {class_name(target)}",
             )
     return targets
 
@@ -134,29 +141,30 @@ def checked_links(links: object) -> tuple[object, ...] | None:
 def _check_kind(kind: object) -> None:
     try:
         known = kind is None or kind in KINDS
-    except TypeError:  # not hashable
+    except Exception:  # noqa: BLE001 - not hashable, or not comparable
         known = False
     if not known:
         raise ConfigurationError(
-            f"option 'kind' must be one of internal, server, client, producer, consumer, not {kind!r}",
+            f"option 'kind' must be one of internal, server, client, producer, consumer, not {safe_repr(kind)}",
         )
 
 
 def _check_types(options: Mapping[str, Any]) -> None:  # Any: options of several types
     tags = options.get("tags")
-    if tags is not None and not isinstance(tags, Mapping):
-        raise ConfigurationError(f"option 'tags' must be a mapping or None, not {type(tags).__name__}")
+    if tags is not None and not is_a(tags, Mapping):
+        raise ConfigurationError(f"option 'tags' must be a mapping or None, not {class_name(tags)}")
     start = options.get("start_time_ns")
-    if start is not None and (not isinstance(start, int) or isinstance(start, bool)):
-        raise ConfigurationError(f"option 'start_time_ns' must be an int or None, not {type(start).__name__}")
+    if start is not None and (not issubclass(type(start), int) or type(start) is bool):
+        raise ConfigurationError(f"option 'start_time_ns' must be an int or None, not {class_name(start)}")
     ignore = options.get("ignore")
-    classes = ignore if isinstance(ignore, tuple) else () if ignore is None else (ignore,)
-    if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
-        raise ConfigurationError(f"option 'ignore' must be an exception class or a tuple of them, not {ignore!r}")
+    classes = ignore if type(ignore) is tuple else () if ignore is None else (ignore,)
+    if not all(issubclass(type(cls), type) and issubclass(cls, BaseException) for cls in classes):
+        text = safe_repr(ignore)
+        raise ConfigurationError(f"option 'ignore' must be an exception class or a tuple of them, not {text}")
     parent = options.get("parent")
-    if parent is not None and not isinstance(parent, (dict, trace.Span, SpanContext)):
+    if parent is not None and not is_a(parent, (dict, trace.Span, SpanContext)):
         raise ConfigurationError(
-            f"option 'parent' must be a span, a span context or a context, not {type(parent).__name__}",
+            f"option 'parent' must be a span, a span context or a context, not {class_name(parent)}",
         )
 
 

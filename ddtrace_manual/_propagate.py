@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import baggage
+from opentelemetry.trace import Span as OtelSpan
 
 from ._context import (
     CLOSED_KEY,
@@ -22,12 +23,11 @@ from ._context import (
 )
 from ._remote import baggage_context, keep_baggage, without_baggage, without_baggage_metadata
 from ._runtime import RUNTIME
+from ._values import clean_key, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from types import TracebackType
-
-    from opentelemetry.trace import Span as OtelSpan
 
 __all__ = [
     "clear_baggage",
@@ -65,7 +65,7 @@ def inject(
     target: Any = {} if carrier is None else carrier  # Any: carriers of every form
     if RUNTIME.inject is not None:
         context = get_current()
-        if span is not None:
+        if span is not None and is_a(span, OtelSpan):
             context = cast("Context", {**baggage_context(span, context), SPAN_KEY: getattr(span, "wrapped", span)})
         RUNTIME.inject(target, context, setter)
     return cast("_C", target)
@@ -183,8 +183,11 @@ def get_baggage(key: str | None = None, *, span: OtelSpan | None = None) -> Any:
 
     Source: spec/propagation.md §9.3.
     """
-    context = None if span is None else baggage_context(span, get_current())
-    return baggage.get_all(context) if key is None else baggage.get_baggage(key, context)
+    context = baggage_context(span, get_current()) if span is not None and is_a(span, OtelSpan) else None
+    if key is None:
+        return baggage.get_all(context)
+    name = clean_key(key)
+    return None if name is None else baggage.get_baggage(name, context)
 
 
 def set_baggage(key: str, value: str | None, *, span: OtelSpan | None = None) -> None:
@@ -204,12 +207,16 @@ def set_baggage(key: str, value: str | None, *, span: OtelSpan | None = None) ->
     if value is None:
         remove_baggage(key, span=span)
         return
-    _change_baggage(lambda context: without_baggage_metadata(baggage.set_baggage(key, value, context), key), span)
+    name = clean_key(key)
+    if name is not None:
+        _change_baggage(lambda context: without_baggage_metadata(baggage.set_baggage(name, value, context), name), span)
 
 
 def remove_baggage(key: str, *, span: OtelSpan | None = None) -> None:
     """Remove a baggage item from the current context, or from the view of one span; see `set_baggage`."""
-    _change_baggage(lambda context: without_baggage_metadata(baggage.remove_baggage(key, context), key), span)
+    name = clean_key(key)
+    if name is not None:
+        _change_baggage(lambda context: without_baggage_metadata(baggage.remove_baggage(name, context), name), span)
 
 
 def clear_baggage(*, span: OtelSpan | None = None) -> None:
@@ -222,7 +229,7 @@ def _change_baggage(change: Callable[[Context], Context], span: OtelSpan | None)
     """Apply a change to the current context, or to the view that a span keeps; the current span keeps it as well."""
     current = get_current()
     active = current.get(SPAN_KEY)
-    if span is None or getattr(span, "wrapped", span) is active:
+    if span is None or not is_a(span, OtelSpan) or getattr(span, "wrapped", span) is active:
         changed = change(current)
         switch_to(changed)
         span = cast("OtelSpan | None", active)

@@ -276,7 +276,7 @@ class SpanScopeWithOptions(SpanScope):
         values = {}
         kind = None
         for option, value in given.items():
-            if isinstance(value, str) and len(value) <= _SHORT_TEXT:
+            if type(value) is str and len(value) <= _SHORT_TEXT:
                 key = _TEXT_OPTIONS.get(option)
                 if key is not None:
                     values[key] = value
@@ -286,7 +286,7 @@ class SpanScopeWithOptions(SpanScope):
                     continue
             break
         else:
-            if name.__class__ is str:
+            if type(name) is str:
                 self._prepared = values, kind
                 return
         self._name, self._options = _options.settle(name, given)
@@ -346,8 +346,8 @@ def span(name: str, *, resource: str | None = None, **options: Unpack[OtherSpanO
     """
     if (
         options
-        or name.__class__ is not str
-        or (resource is not None and (resource.__class__ is not str or len(resource) > _SHORT_TEXT))
+        or type(name) is not str
+        or (resource is not None and (type(resource) is not str or len(resource) > _SHORT_TEXT))
     ):
         return SpanScopeWithOptions(name, {**options, "resource": resource})
     scope = SpanScope()

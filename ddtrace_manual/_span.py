@@ -18,6 +18,7 @@ from ._foreign import NOOP_SPAN, NoopSpan, as_facade_span
 from ._links import link_record, otel_link
 from ._runtime import RUNTIME
 from ._types import LinkTarget, Span, SpanOptions, Tags
+from ._values import clean_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,7 @@ def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) ->
             return _noop_under(options, current)
     tracer = trace.get_tracer(_SCOPE_NAME)
     context = _options.parent_context(options, current)
-    attributes: dict[str, Any] = dict(options.get("tags") or {})
+    attributes: dict[str, Any] = clean_mapping(options.get("tags"))
     names = {"service": "service.name", "resource": "resource.name", "span_type": "span.type"}
     attributes.update((key, options[option]) for option, key in names.items() if options.get(option) is not None)
     attributes.setdefault("operation.name", name)
@@ -129,7 +130,10 @@ def leave(
 ) -> None:
     """Record on `span` that `exc` leaves it; what that means is decided by `_errors.outcome_of`. Never raises."""
     try:
-        outcome = outcome_of(exc, ignore, RUNTIME.ignored)
+        try:
+            outcome = outcome_of(exc, ignore, RUNTIME.ignored)
+        except Exception:  # noqa: BLE001 - an exception that refuses to be asked what it is
+            outcome = Outcome.ERROR
         if outcome is Outcome.ERROR:
             span.leave_with(exc)
         elif outcome is not Outcome.IGNORED:

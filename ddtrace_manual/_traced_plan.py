@@ -8,8 +8,9 @@ import math
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from inspect import CO_ITERABLE_COROUTINE
+from itertools import islice
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from typing_extensions import TypedDict
@@ -17,10 +18,12 @@ from typing_extensions import TypedDict
 from . import _options
 from ._arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags, simple_tags
 from ._context import SPAN_KEY, Context, activate, get_current, restore
+from ._errors import class_name, safe_repr
 from ._foreign import NoopSpan
 from ._log import RateLimitedLogger, get_logger
 from ._runtime import RUNTIME
 from ._span import begin, leave
+from ._values import clean_key, is_a, is_true, items_of
 from .exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ class TracedOptions(TypedDict, total=False):
 _FIELD = re.compile(r"\{[^{}]*\}")
 """A replacement field of `str.format` or of an f-string that lacks its `f`."""
 
+_MAX_NAMES = 1_000
 _FLAGS = ("measured", "new_trace", "active_across_yield")
 _SPAN_OPTIONS = ("service", "resource", "span_type", "kind", "tags", "links", "measured", "new_trace")
 
@@ -84,8 +88,8 @@ def check_options(name: object, options: Mapping[str, Any]) -> TracedOptions:  #
     """
     given = {option: value for option, value in options.items() if value is not None and value is not False}
     for option in _FLAGS:
-        if not isinstance(options.get(option), (bool, type(None))):
-            raise ConfigurationError(f"option {option!r} must be a bool, not {type(options[option]).__name__}")
+        if type(options.get(option)) not in (bool, type(None)):
+            raise ConfigurationError(f"option {option!r} must be a bool, not {class_name(options[option])}")
     if options.get("active_across_yield") is False:
         given["active_across_yield"] = False
     if not isinstance(name, (str, type(None))) or name == "":
@@ -100,11 +104,14 @@ def check_options(name: object, options: Mapping[str, Any]) -> TracedOptions:  #
         for option in (*_SPAN_OPTIONS, "ignore")
         if option in given and not (option in ("resource", "tags") and callable(given[option]))
     }
+    texts = {option: str.__str__(value) for option, value in plain.items() if issubclass(type(value), str)}
+    plain.update(texts)
+    given.update(texts)
     if "links" in plain:
         plain["links"] = given["links"] = _options.checked_links(given["links"])
     _options.check(name or "name", plain)
     if "tags" in plain:
-        given["tags"] = dict(given["tags"])
+        given["tags"] = {clean_key(key): value for key, value in items_of(given["tags"])}
     _check_capture(given)
     if "only" in given:
         given["only"] = _names("only", given["only"])
@@ -117,14 +124,17 @@ def _check_capture(given: dict[str, Any]) -> None:  # Any: options of several ty
         given["capture_args"] = _names("capture_args", capture)
     capture = given.get("capture_return")
     if capture is not None and capture is not True and not callable(capture):
-        raise ConfigurationError(f"option 'capture_return' must be a bool or a callable, not {type(capture).__name__}")
+        raise ConfigurationError(f"option 'capture_return' must be a bool or a callable, not {class_name(capture)}")
 
 
 def _names(option: str, value: object) -> tuple[str, ...]:
-    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else None
-    if names is None or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(f"option {option!r} must be an iterable of names, not {value!r}")
-    return names
+    names: tuple[str, ...] | None = None
+    if is_a(value, Iterable) and not is_a(value, (str, bytes)):
+        with contextlib.suppress(Exception):  # an iterable of the application may raise anything
+            names = tuple(islice(cast("Iterable[str]", value), _MAX_NAMES))
+    if names is None or not all(issubclass(type(name), str) for name in names):
+        raise ConfigurationError(f"option {option!r} must be an iterable of names, not {safe_repr(value)}")
+    return tuple(map(str.__str__, names))
 
 
 def default_name(target: Any) -> str:  # Any: any callable
@@ -185,7 +195,7 @@ class Plan:
         self.options: dict[str, Any] = {}  # Any: options of several types
         for option in _SPAN_OPTIONS:
             value = given.get(option)
-            if value:
+            if is_true(value):
                 (self._dynamic if callable(value) else self.options)[option] = value
         capture = given.get("capture_args")
         if capture:

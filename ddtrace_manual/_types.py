@@ -12,7 +12,9 @@ from opentelemetry.context import Context
 from typing_extensions import TypedDict
 
 from ._context import NOT_CURRENT, activate, add_entry, get_current, restore, take_entry
+from ._errors import class_name
 from ._log import get_logger
+from ._values import metric_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -119,8 +121,16 @@ class Span(trace.Span):
             self.set_tag(key, value)
 
     def set_metric(self, key: str, value: float | None) -> None:
-        """Set a numeric tag; the same store as `set_tag`."""
-        self.set_tag(key, value)
+        """Set a numeric tag; the same store as `set_tag`.
+
+        Takes numbers of every kind, `bool` (1 or 0) and text that is a number; `None` removes the tag. Anything else is
+        refused with a debug log.
+        """
+        number = value if value is None or type(value) is float or type(value) is int else metric_of(value)
+        if number is None and value is not None:
+            _log.debug("Refused a metric: its value is no number, but of type %s.", class_name(value))
+            return
+        self.set_tag(key, number)
 
     def add_link(self, context: LinkTarget, attributes: Tags | None = None) -> None:
         """Link to another span, a span context, a context, or the trace that headers describe.
@@ -149,6 +159,17 @@ class Span(trace.Span):
             message: Overrides its text, `error.message`.
             stack: Overrides its traceback, `error.stack`.
         """
+
+    @property
+    @abstractmethod
+    def error(self) -> int:
+        """1 while the span is marked as failed, else 0. Assign 1 or `True` to mark it, 0 or `False` to clear it.
+
+        Clearing leaves events and tags such as `error.message` as they are. A status of `OK` is final.
+        """
+
+    @error.setter
+    def error(self, value: object) -> None: ...
 
     @abstractmethod
     def leave_with(self, exc: BaseException) -> None:

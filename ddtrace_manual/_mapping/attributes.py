@@ -2,7 +2,7 @@
 
 Every function takes values of any type and raises nothing because of one: an object whose `str()`
 fails becomes a placeholder, nested values are followed to `MAX_DEPTH` levels and `MAX_ELEMENTS`
-leaves, what lies beyond is left out.
+leaves, what lies beyond is left out. What each type becomes is written in `_values.py`.
 
 Source: spec/span-mapping.md §3, §6, §7.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._log import get_logger
+from ddtrace_manual._values import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, clean_value
 
 __all__ = [
     "CONTAINERS",
@@ -39,12 +40,8 @@ __all__ = [
     "write_value",
 ]
 
-MAX_DEPTH = 16
-"""Levels of nesting that are flattened; deeper elements are left out (a cycle ends here)."""
 MAX_KNOWN_KEYS = 10_000
 """Keys whose mapping is remembered; when there are more, all are forgotten."""
-MAX_ELEMENTS = 1_000
-"""Leaves that one attribute may become; further ones are left out."""
 
 DATADOG_PREFIX = "datadog."
 HEADER_PREFIX = "http.request.header."
@@ -82,8 +79,12 @@ _TRUE_TEXTS = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE_TEXTS = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _UNMEASURED_TEXTS = _FALSE_TEXTS | {""}
 _INT64_LIMIT = 1 << 63
-CONTAINERS = (list, tuple, set, frozenset, dict, Mapping)
-"""Types whose elements become tags of their own."""
+CONTAINERS = (tuple, dict)
+"""What containers are once they were cleaned; their elements become tags of their own."""
+_PLAIN = frozenset({str, bool, int, float, bytes, type(None), *CONTAINERS})
+"""Types that values are of which were cleaned when they were set; everything else is cleaned here."""
+_MAX_DECIMAL_BITS = 14_000
+"""Longer integers, of about 4,200 digits, take long to convert to decimal."""
 _NUMBERS = (int, float)
 _DATADOG_TO_OTEL = {datadog: otel for otel, datadog in RENAMED.items()}
 
@@ -122,11 +123,14 @@ def format_value(value: Any, depth: int = 0) -> str:  # noqa: PLR0911 - one retu
         return _format_int(int.__pos__(value))
     if issubclass(kind, float):
         return _format_float(float.__pos__(value))
-    if issubclass(kind, (bytes, bytearray)):
-        return bytes(value).decode("utf-8", "replace")
-    if issubclass(kind, CONTAINERS):
+    if kind is bytes:
+        return value[:MAX_BYTES].decode("utf-8", "replace")  # type: ignore[no-any-return] # bytes
+    if kind not in _PLAIN:
+        cleaned = clean_value(value)
+        return cleaned if type(cleaned) is str else format_value(cleaned, depth)
+    if kind is tuple or kind is dict:
         return _format_container(value, depth)
-    return _safe_str(value)
+    return str(value)  # None
 
 
 def text_of(values: Mapping[str, Any], key: str) -> str:  # Any: attribute values are of any type
@@ -167,10 +171,12 @@ def http_status_of(values: Mapping[str, Any]) -> int:  # Any: attribute values a
 
 
 def _format_int(value: int) -> str:
-    try:
-        return int.__repr__(value)
-    except ValueError:  # longer than the interpreter converts to decimal (4,300 digits)
-        return hex(value)
+    if value.bit_length() <= _MAX_DECIMAL_BITS:
+        try:
+            return int.__repr__(value)
+        except ValueError:  # longer than the interpreter was told to convert to decimal
+            pass
+    return hex(value)
 
 
 def _format_float(value: float) -> str:
@@ -186,7 +192,7 @@ def _format_container(value: Any, depth: int) -> str:  # Any: a sequence, a set 
     if depth >= MAX_DEPTH:
         return "..."
     parts: list[str] = []
-    is_mapping = issubclass(type(value), Mapping)
+    is_mapping = type(value) is dict
     try:
         for item in value.items() if is_mapping else value:
             if len(parts) >= MAX_ELEMENTS:
@@ -203,20 +209,14 @@ def _format_container(value: Any, depth: int) -> str:  # Any: a sequence, a set 
 def _format_element(value: Any, depth: int) -> str:  # Any: attribute values are of any type
     if value is None:
         return "null"
+    if type(value) not in _PLAIN:
+        value = clean_value(value)
     text = format_value(value, depth)
-    return text if issubclass(type(value), (*_NUMBERS, *CONTAINERS)) else _quote(text)
+    return text if type(value) in (bool, int, float, tuple, dict) else _quote(text)
 
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _safe_str(value: object) -> str:
-    """Return `str(value)`, or a placeholder when the object cannot be printed."""
-    try:
-        return str.__str__(str(value))
-    except Exception:  # noqa: BLE001 - `__str__` of the application
-        return f"<unprintable {type(value).__name__}>"
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -235,10 +235,12 @@ def write_value(
 
     Source: spec/span-mapping.md §7.
     """
+    if type(value) not in _PLAIN:
+        value = clean_value(value)
     if value is None:
         meta.pop(key, None)
         metrics.pop(key, None)
-    elif issubclass(type(value), CONTAINERS):
+    elif type(value) in CONTAINERS:
         for leaf_key, leaf in _flatten(key, value):
             _write_leaf(meta, metrics, leaf_key, leaf)
     else:
@@ -273,9 +275,11 @@ def flatten_texts(values: Mapping[str, Any]) -> dict[str, str]:  # Any: attribut
     texts: dict[str, str] = {}
     for raw_key, value in values.items():
         key = raw_key if type(raw_key) is str else format_value(raw_key)
+        if type(value) not in _PLAIN:
+            value = clean_value(value)  # noqa: PLW2901 - from here on the plain one
         if value is None:
             continue
-        if issubclass(type(value), CONTAINERS):
+        if type(value) in CONTAINERS:
             for leaf_key, leaf in _flatten(key, value):
                 texts[leaf_key] = format_value(leaf)
         else:
@@ -294,12 +298,14 @@ def _collect(leaves: list[tuple[str, Any]], key: str, value: Any, depth: int) ->
     if depth >= MAX_DEPTH:
         return
     try:
-        items = value.items() if issubclass(type(value), Mapping) else enumerate(value)
+        items = value.items() if type(value) is dict else enumerate(value)
         for part, item in items:
             if len(leaves) >= MAX_ELEMENTS:
                 return
             name = f"{key}.{part}" if type(part) in (int, str) else f"{key}.{format_value(part)}"
-            if issubclass(type(item), CONTAINERS):
+            if type(item) not in _PLAIN:
+                item = clean_value(item)  # noqa: PLW2901 - from here on the plain one
+            if type(item) in CONTAINERS:
                 _collect(leaves, name, item, depth + 1)
             elif item is not None:
                 leaves.append((name, item))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual._model import SpanRecord
 
-__all__ = ["KIND_NAMES", "STEERING", "Names", "scope_fields"]
+__all__ = ["KIND_NAMES", "STEERING", "Names", "rpc_call", "scope_fields"]
 
 KIND_NAMES = ("internal", "server", "client", "producer", "consumer")
 """Lower-case names of the kinds, by the number of `SpanKind`."""
@@ -52,6 +52,7 @@ STEERING = frozenset(
         "rpc.method",
         "rpc.service",
         "rpc.system",
+        "rpc.system.name",
     }
 )
 """Attributes from which the names of a span of the OpenTelemetry API are derived."""
@@ -241,15 +242,26 @@ def _derive_resource_name(values: _Values, kind: SpanKind) -> str:  # noqa: PLR0
     operation = _first(values, "messaging.operation.type", "messaging.operation")
     if operation:
         return _join(operation, _first(values, "messaging.destination", "messaging.destination.name"))
-    method = text_of(values, "rpc.method")
+    service, method = rpc_call(values)
     if method:
-        return _join(method, text_of(values, "rpc.service"))
+        return _join(method, service)
     operation = text_of(values, "graphql.operation.type")
     if operation:
         return _join(operation, text_of(values, "graphql.operation.name"))
     if _first(values, "db.system.name", "db.system"):
         return _first(values, "db.statement", "db.query.text")
     return ""
+
+
+def rpc_call(values: _Values) -> tuple[str, str]:
+    """Return service and method of a remote procedure call; "" for what is not known.
+
+    Newer conventions, told by `rpc.system.name`, have both in `rpc.method`: `package.Service/Method`.
+    """
+    service, method = text_of(values, "rpc.service"), text_of(values, "rpc.method")
+    if not service and "/" in method and text_of(values, "rpc.system.name"):
+        service, _, method = method.strip("/").rpartition("/")
+    return service, method
 
 
 def _join(left: str, right: str) -> str:
@@ -281,9 +293,9 @@ def _derive_operation_name(values: _Values, kind: SpanKind) -> str:  # noqa: PLR
 
 def _derive_call_name(values: _Values, *, is_client: bool, is_server: bool) -> str:
     """Rows 5-10: remote procedure calls and functions as a service."""
-    rpc = text_of(values, "rpc.system")
+    rpc = _first(values, "rpc.system", "rpc.system.name")
     if rpc == _AWS_API and is_client:
-        service = text_of(values, "rpc.service")
+        service, _ = rpc_call(values)
         return f"aws.{service}.request" if service else "aws.client.request"
     if rpc and (is_client or is_server):
         return f"{rpc}.client.request" if is_client else f"{rpc}.server.request"

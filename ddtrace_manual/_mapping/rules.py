@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from ddtrace_manual import _tags as tags
+from ddtrace_manual._values import clean_value
 
 from .attributes import (
     CONTAINERS,
@@ -288,6 +289,7 @@ def _first_text(values: _Values, keys: tuple[str, ...]) -> str:
 
 
 def _scalar(value: Any) -> str | bool | float | None:  # Any: attribute values are of any type
-    if value is None or issubclass(type(value), CONTAINERS):
+    cleaned = clean_value(value)
+    if cleaned is None or type(cleaned) in CONTAINERS:
         return None
-    return value if type(value) in (str, bool, int, float) else format_value(value)
+    return cleaned if type(cleaned) in (str, bool, int, float) else format_value(cleaned)

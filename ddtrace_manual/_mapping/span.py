@@ -22,7 +22,7 @@ from ddtrace_manual._model import STATUS_ERROR, DDSpan, SpanRecord
 
 from .attributes import format_value, number_of, text_of
 from .events import map_events, map_links, write_error
-from .names import STEERING, Names, scope_fields
+from .names import STEERING, Names, rpc_call, scope_fields
 from .rules import OWN_KEYS, TagRules, effective_resource
 from .templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
 
@@ -59,7 +59,8 @@ _OWN_METRICS = frozenset(
 _MARKS = frozenset({tags.MEASURED, tags.TOP_LEVEL, tags.LIBRARY_TOP_LEVEL})
 """Tags that make statistics count a span of any kind."""
 _PEER_SERVICE = "peer.service"
-_PEER_SOURCES = ("messaging.kafka.bootstrap.servers", "db.name", "mongodb.db", "rpc.service", "out.host")
+_RPC_SERVICE = "rpc.service"
+_PEER_SOURCES = ("messaging.kafka.bootstrap.servers", "db.name", "mongodb.db", _RPC_SERVICE, "out.host")
 _PEER_KINDS = (SpanKind.CLIENT, SpanKind.PRODUCER)
 
 
@@ -275,10 +276,10 @@ class SpanMapper:
         source = _PEER_SERVICE
         peer = meta.get(_PEER_SERVICE)
         if not peer:
-            source = next((key for key in _PEER_SOURCES if meta.get(key)), "")
-            if not source:
+            source, peer = _find_peer(meta)
+            if not peer:
                 return
-            peer = meta[_PEER_SERVICE] = meta[source]
+            meta[_PEER_SERVICE] = peer
         meta["_dd.peer.service.source"] = source
         remapped = self._peer_mapping.get(peer)
         if remapped:
@@ -360,6 +361,15 @@ def _fill_fields(dd_span: DDSpan, values: Mapping[str, Any], fields: frozenset[s
     span_type = text_of(values, tags.SPAN_TYPE)
     if span_type:
         dd_span["type"] = span_type
+
+
+def _find_peer(meta: Mapping[str, str]) -> tuple[str, str]:
+    """Return the tag that names the service called, and its value; "" when there is none."""
+    for source in _PEER_SOURCES:
+        peer = rpc_call(meta)[0] if source == _RPC_SERVICE else meta.get(source, "")
+        if peer:
+            return source, peer
+    return "", ""
 
 
 def _write_times(dd_span: DDSpan, span: SpanRecord) -> None:

@@ -1,5 +1,7 @@
 """The gRPC status of a span, from the many ways instrumentation writes it.
 
+The newer conventions have one key for every system, `rpc.response.status_code`: it counts where the system is gRPC.
+
 Source: spec/client-stats.md §3.1.
 """
 
@@ -12,7 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["GRPC_STATUS_KEYS", "grpc_status_code", "grpc_status_name"]
 
-GRPC_STATUS_KEYS: Final = ("rpc.grpc.status_code", "grpc.code", "rpc.grpc.status.code", "grpc.status.code")
+_RPC_STATUS: Final = "rpc.response.status_code"
+GRPC_STATUS_KEYS: Final = (
+    "rpc.grpc.status_code",
+    "grpc.code",
+    "rpc.grpc.status.code",
+    "grpc.status.code",
+    _RPC_STATUS,
+)
+_GRPC_SYSTEMS: Final = frozenset({"", "grpc", "connectrpc"})
+"""Systems whose `rpc.response.status_code` is one of gRPC, in any case; "" when the span names none."""
 
 _NAMES: Final = (
     "OK",
@@ -43,15 +54,20 @@ _CODE_MAX: Final = 255
 
 def grpc_status_code(meta: Mapping[str, str], metrics: Mapping[str, float]) -> str:
     """Return the status as decimal text, or `""` when the span has none that is understood."""
-    for key in GRPC_STATUS_KEYS:
+    keys = GRPC_STATUS_KEYS if _is_grpc(meta) else GRPC_STATUS_KEYS[:-1]
+    for key in keys:
         text = meta.get(key)
         if text is not None and (code := _code_of_text(text)) is not None:
             return code
-    for key in GRPC_STATUS_KEYS:
+    for key in keys:
         number = metrics.get(key)
         if number is not None and 0 <= number <= _CODE_MAX and number == int(number):
             return str(int(number))
     return ""
+
+
+def _is_grpc(meta: Mapping[str, str]) -> bool:
+    return (meta.get("rpc.system.name") or meta.get("rpc.system") or "").lower() in _GRPC_SYSTEMS
 
 
 def grpc_status_name(code: str) -> str:

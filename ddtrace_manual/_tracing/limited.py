@@ -21,7 +21,7 @@ class LimitedSpan(Span):
         """Set one attribute; see `Span.set_attribute`."""
         if self.end_ns is not None and self._refuse("Setting attribute on ended span."):
             return
-        if key.__class__ is not str or not key:
+        if type(key) is not str or not key:
             self._set_odd_key(key, value)
         elif key not in NOTED_KEYS or not self._note(key, value):
             self._set_value(key, value)

@@ -16,7 +16,10 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace import Span as OtelSpan
 
 from ddtrace_manual import _tags
+from ddtrace_manual._errors import safe_str
+from ddtrace_manual._links import plain_span_context
 from ddtrace_manual._model import RANDOM_FLAG
+from ddtrace_manual._values import is_a
 from ddtrace_manual._version import __version__
 
 if TYPE_CHECKING:
@@ -48,8 +51,10 @@ class ResourceName(str, Resource):
     """A span's resource name that can be read as the provider's OpenTelemetry `Resource` as well.
 
     Both worlds call it `span.resource`: for users of the facade it is Datadog's resource name, for
-    span processors that see a live span it is the SDK's `Resource`. Comparison, hashing and text are
-    those of the string. Spans handed to exporters carry the plain `Resource`.
+    span processors that see a live span it is the SDK's `Resource`. It equals texts as the name does, and
+    resources as the provider's does; its hash is that of the resource, so that exporters which group spans by
+    resource make one group of them. `str(span.resource)` is the name alone, for sets of names and to compare
+    two spans. Spans handed to exporters carry the plain `Resource`.
     """
 
     __slots__ = ("_otel",)
@@ -58,7 +63,7 @@ class ResourceName(str, Resource):
     @classmethod
     def of(cls, name: object, resource: Resource) -> ResourceName:
         """Return `name`, remembering the provider's resource."""
-        made = str.__new__(cls, name)
+        made = str.__new__(cls, name if type(name) is str else safe_str(name))
         made._otel = resource
         return made
 
@@ -83,9 +88,25 @@ class ResourceName(str, Resource):
         """Return the OpenTelemetry resource as JSON."""
         return self._otel.to_json(indent)
 
-    __eq__ = str.__eq__
-    __ne__ = str.__ne__
-    __hash__ = str.__hash__
+    @property
+    def _attributes(self) -> Any:  # type: ignore[override] # read-only here
+        return self._otel._attributes
+
+    @property
+    def _schema_url(self) -> str:  # type: ignore[override] # read-only here
+        return self._otel._schema_url
+
+    def __eq__(self, other: object) -> bool:
+        if is_a(other, Resource):
+            return self._otel == (other._otel if type(other) is ResourceName else other)
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._otel)
+
     __repr__ = str.__repr__
 
 
@@ -99,8 +120,10 @@ def visible_attributes(span: OtelView) -> dict[str, Any]:  # Any: values of ever
 
 def context_of(span: object) -> SpanContext | None:
     """Return the valid span context of any OpenTelemetry span, or `None`."""
-    context: object = span.get_span_context() if isinstance(span, OtelSpan) else None
-    return context if isinstance(context, SpanContext) and context.is_valid else None
+    try:
+        return plain_span_context(span.get_span_context()) if isinstance(span, OtelSpan) else None
+    except Exception:  # noqa: BLE001 - a span of another library, or an object that refuses to be asked
+        return None
 
 
 def trace_flags(segment: SegmentRecord) -> TraceFlags:

@@ -20,6 +20,7 @@ from ddtrace_manual import _errors, _tags
 from ddtrace_manual._errors import safe_str
 from ddtrace_manual._links import link_record
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord
+from ddtrace_manual._values import is_true
 
 from . import readable
 from .otel_view import OtelView
@@ -53,7 +54,7 @@ _MAX_PLAIN_KEYS, _MAX_PLAIN_KEY_CHARS = 1_000, 100
 
 def describe_failure(exc: BaseException) -> str:
     """Return the status description OpenTelemetry gives a span that an exception left."""
-    return f"{type(exc).__name__}: {safe_str(exc)}"
+    return f"{_errors.class_name(exc)}: {safe_str(exc)}"
 
 
 class Span(OtelView):
@@ -79,7 +80,7 @@ class Span(OtelView):
                 ):
                     values[plain] = value
                     return
-        except Exception:  # noqa: BLE001 - the hash of a key that is no text
+        except Exception:  # noqa: BLE001 - the hash of a key that is no text, or the class of a value
             self._set_odd_key(key, value)
         else:
             self._set_any(key, value)
@@ -91,7 +92,7 @@ class Span(OtelView):
         if self.end_ns is not None and self._refuse("Setting attribute on ended span."):
             return
         for key, value in items_of(attributes):
-            self.set_attribute(key if key.__class__ is str else clean_key(key), value)  # type: ignore[arg-type] # None is refused there
+            self.set_attribute(key if type(key) is str else clean_key(key), value)  # type: ignore[arg-type] # None is refused there
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:  # Any: values of every type
         """Set several tags."""
@@ -99,7 +100,10 @@ class Span(OtelView):
 
     def get_tag(self, key: str) -> Any:  # Any: values of every type
         """Return the value of a tag as it was set, or `None`."""
-        return self.values.get(key)
+        try:
+            return self.values.get(key)
+        except Exception:  # noqa: BLE001 - the hash of a key that is no text
+            return None
 
     def add_event(
         self,
@@ -119,10 +123,10 @@ class Span(OtelView):
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
         segment.charge(size_of(kept))
-        time_ns = timestamp if timestamp is None or timestamp.__class__ is int else nanoseconds(timestamp)
+        time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)
         if time_ns is None:
             time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns
-        self._append_event(EventRecord(name if name.__class__ is str else safe_str(name), time_ns, kept, dropped))
+        self._append_event(EventRecord(name if type(name) is str else safe_str(name), time_ns, kept, dropped))
 
     def add_link(
         self,
@@ -146,7 +150,7 @@ class Span(OtelView):
         """Rename the OpenTelemetry span; the resource follows unless it was set."""
         if self.end_ns is not None and self._refuse("Tried calling update_name on an ended span."):
             return
-        self.otel_name = name if name.__class__ is str else safe_str(name)
+        self.otel_name = name if type(name) is str else safe_str(name)
 
     def set_kind(self, kind: SpanKind) -> None:
         """Set the kind; only while the span is being started."""
@@ -157,22 +161,24 @@ class Span(OtelView):
         """Set the status: `OK` is final, `UNSET` is ignored, a description is kept only for `ERROR`."""
         if self.end_ns is not None and self._refuse("Tried calling set_status on an ended span."):
             return
-        if isinstance(status, Status):
+        status_code: object = status
+        if issubclass(type(status), Status):
             if description is not None:
                 _logger.warning(
                     "Description %s ignored. Use either `Status` or `(StatusCode, Description)`",
-                    description,
+                    safe_str(description),
                 )
-            code, description = status.status_code.value, status.description
-        elif isinstance(status, StatusCode):
-            code = status.value
-        else:
-            return  # type: ignore[unreachable] # callers without type checks
+            status_code, description = status.status_code, status.description  # type: ignore[union-attr] # it is a Status
+        if type(status_code) is not StatusCode:
+            return  # callers without type checks
+        code = status_code.value
         if self.status_code == STATUS_OK or code == STATUS_UNSET:
             return
         self.source = None
         self.status_code = code
-        self.status_description = description if code == STATUS_ERROR and isinstance(description, str) else None
+        text: Any = description  # Any: callers without type checks
+        is_text = code == STATUS_ERROR and issubclass(type(text), str)
+        self.status_description = str.__str__(text) if is_text else None
 
     # -- errors ----------------------------------------------------------------------------------
 
@@ -186,15 +192,15 @@ class Span(OtelView):
         """Add an `exception` event. The status stays as it is: an exception alone is no error."""
         if self.end_ns is not None and self._refuse("Tried calling _add_event on an ended span."):
             return
-        details: dict[str, Any] = {
+        details: dict[object, Any] = {
             "exception.type": _errors.describe_type(exception),
             "exception.message": safe_str(exception),
             "exception.stacktrace": _errors.format_stack(exception, self.max_frames),
-            "exception.escaped": str(escaped),
+            "exception.escaped": safe_str(escaped),
         }
-        if attributes:
-            details.update(items_of(attributes))  # type: ignore[arg-type] # odd keys are seen to in add_event
-        self.add_event("exception", details, timestamp)
+        for key, value in items_of(attributes):
+            details[clean_key(key) or object()] = value  # what names nothing is counted as dropped there
+        self.add_event("exception", details, timestamp)  # type: ignore[arg-type] # as above
 
     def set_error(
         self,
@@ -227,9 +233,13 @@ class Span(OtelView):
         """
         if self.end_ns is not None:
             return
-        marks = exc.__dict__
-        brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
-        marks[_MARK] = self.span_id
+        brief = False
+        try:
+            marks = exc.__dict__
+            brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
+            marks[_MARK] = self.span_id
+        except Exception:  # noqa: BLE001 - an exception of the application may refuse to be marked: told in full
+            _logger.debug("An exception of type %s could not be marked.", _errors.class_name(exc))
         parent = self.local_parent  # read once: another thread may be ending this span
         if parent is not None:
             parent.failed_child_id = self.span_id
@@ -245,7 +255,24 @@ class Span(OtelView):
         if self.status_code != STATUS_OK:
             self.source = None
             self.status_code = STATUS_ERROR
-            self.status_description = description
+            self.status_description = (
+                description if description is None or type(description) is str else safe_str(description)
+            )
+
+    @property
+    def error(self) -> int:
+        """1 while the span is marked as failed, else 0; see `_types.Span.error`."""
+        return int(self.status_code == STATUS_ERROR)
+
+    @error.setter
+    def error(self, value: object) -> None:
+        if self.end_ns is not None and self._refuse("Setting an error on an ended span."):
+            return
+        if is_true(value):
+            self._mark_error(self.status_description)
+        elif self.status_code == STATUS_ERROR:
+            self.status_code = STATUS_UNSET
+            self.status_description = None
 
     # -- Datadog's vocabulary --------------------------------------------------------------------
 
@@ -375,13 +402,13 @@ class Span(OtelView):
 
     def _given_end(self, end_time: int) -> int | None:
         self.segment.needs_care = True
-        return end_time if end_time.__class__ is int else nanoseconds(end_time)
+        return end_time if type(end_time) is int else nanoseconds(end_time)
 
     # -- rare paths of setting ---------------------------------------------------------------------
 
     def _set_any(self, key: str, value: Any) -> None:  # Any: values of every type
         """Set an attribute of any name and value, of an open span."""
-        if key.__class__ is not str:
+        if type(key) is not str:
             self._set_odd_key(key, value)
         elif key not in NOTED_KEYS:
             if len(key) <= _MAX_PLAIN_KEY_CHARS:
@@ -392,19 +419,19 @@ class Span(OtelView):
         elif not self._note(key, value):
             self._set_value(key, value)
 
-    def _set_odd_key(self, key: object, value: object) -> None:
-        if isinstance(key, str) and key:
-            text = str.__str__(key)
+    def _set_odd_key(self, key: Any, value: object) -> None:
+        text = str.__str__(key) if issubclass(type(key), str) else ""
+        if text:
             if text not in NOTED_KEYS or not self._note(text, value):
                 self._set_value(text, value)
             return
         self.dropped_values += 1
-        _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", type(key).__name__)
+        _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", _errors.class_name(key))
 
     def _set_value(self, key: str, value: Any) -> None:  # Any: values of every type
         """Set a value of any type, and charge the queue for it."""
         values = self.values
-        cls = value.__class__
+        cls = type(value)
         cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
         if key not in values and len(values) >= 128:  # noqa: PLR2004 - max_values; others use LimitedSpan
             self._drop_oldest()
@@ -431,7 +458,8 @@ class Span(OtelView):
             self.segment.needs_care = True
             self.child_source = None
             return False
-        if value is False or (isinstance(value, str) and value in ("false", "0")) or (type(value) is int and not value):
+        order = clean_value(value)
+        if order is False or (type(order) is str and order in ("false", "0")) or (type(order) is int and not order):
             return True
         self.segment.engine.decide_manual(self.segment, keep=key == _tags.MANUAL_KEEP)
         return True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry.sdk.trace import Tracer as SDKTracer
@@ -26,7 +28,8 @@ from ddtrace_manual._context import (
     set_current,
     take_entry,
 )
-from ddtrace_manual._errors import safe_str
+from ddtrace_manual._errors import class_name, safe_str
+from ddtrace_manual._values import is_a, is_true
 
 from .source import SpanSource
 from .span import NOTED_KEYS, describe_failure
@@ -41,6 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["CurrentSpanScope", "Tracer", "apply_options"]
 
 _INTERNAL = SpanKind.INTERNAL
+_NO_LINKS = ()
+_MAX_LINKS = 1_000
+"""Links that are read of one call; a span keeps 128 by default."""
+
+_logger = logging.getLogger("ddtrace_manual.tracing")
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: decorators accept every callable
 
@@ -67,7 +75,7 @@ class Tracer(SDKTracer):
         context: Context | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
-        links: Sequence[Link] | None = (),
+        links: Sequence[Link] | None = _NO_LINKS,
         start_time: int | None = None,
         record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
@@ -84,7 +92,7 @@ class Tracer(SDKTracer):
             record_exception: Whether leaving `with span:` by an exception adds an `exception` event.
             set_status_on_exception: Whether it sets the status to error.
         """
-        if context is None:
+        if context is None or (type(context) is not Context and not is_a(context, dict)):
             context = get_current()
         source = self.source()
         if source is None or not self._tracer_config.is_enabled:
@@ -98,21 +106,21 @@ class Tracer(SDKTracer):
             if dropped is not None:
                 return dropped
         span = engine.start(
-            name if name.__class__ is str else safe_str(name),
+            name if type(name) is str else safe_str(name),
             context,
             source,
             trace_id=trace_id,
         )
         if trace_id is not None:
             engine.note_sampled(span, ot)
-        if kind is not _INTERNAL and kind.__class__ is SpanKind:
+        if kind is not _INTERNAL and type(kind) is SpanKind:
             span.set_kind(kind)
-        if attributes or links or start_time is not None:
+        if attributes is not None or links is not _NO_LINKS or start_time is not None:
             apply_options(span, attributes, links, start_time)
-        if not record_exception:
-            span._record_exception = False
-        if not set_status_on_exception:
-            span._set_status_on_exception = False
+        if record_exception is not True:
+            span._record_exception = is_true(record_exception)
+        if set_status_on_exception is not True:
+            span._set_status_on_exception = is_true(set_status_on_exception)
         if engine.processor is not None:
             engine.notify_start(span, context)
         return span
@@ -123,7 +131,7 @@ class Tracer(SDKTracer):
         context: Context | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
-        links: Sequence[Link] | None = (),
+        links: Sequence[Link] | None = _NO_LINKS,
         start_time: int | None = None,
         record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
@@ -141,11 +149,11 @@ class Tracer(SDKTracer):
             if context is None
             and attributes is None
             and kind is _INTERNAL
-            and not links
+            and (links is None or links is _NO_LINKS)
             and start_time is None
             and record_exception is True
             and set_status_on_exception is True
-            and name.__class__ is str
+            and type(name) is str
             else (context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
         )
         return scope
@@ -234,11 +242,11 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
             return
         span = self._span
         try:
-            if exc is not None and isinstance(exc, Exception) and span.is_recording():
+            if exc is not None and issubclass(type(exc), Exception) and span.is_recording():
                 record, set_status = (True, True) if self._options is None else self._options[5:7]
-                if record:
+                if record is True or is_true(record):
                     span.record_exception(exc)
-                if set_status:
+                if set_status is True or is_true(set_status):
                     span.set_status(Status(StatusCode.ERROR, describe_failure(exc)))
         finally:
             previous = self._previous
@@ -246,7 +254,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
                 set_current(previous)
             else:
                 restore(context, previous)
-            if self._end_on_exit:
+            if self._end_on_exit is True or is_true(self._end_on_exit):
                 span.end()
 
     def __call__(self, func: _F) -> _F:
@@ -283,19 +291,29 @@ def apply_options(
     start_time: int | None,
 ) -> None:
     """Put the optional arguments of `start_span` on a span that was just started."""
-    if attributes:
+    if attributes is not None:
         kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
         span.segment.charge(size_of(kept))
         span.values.update(kept)
         if not NOTED_KEYS.isdisjoint(span.values):
             for key in NOTED_KEYS & span.values.keys():
                 span.set_attribute(key, span.values.pop(key))
-    given: object = links  # callers without type checks pass anything
-    for link in given if isinstance(given, Iterable) else ():
-        if isinstance(link, Link):
-            span.add_link(link.context, link.attributes)
+    if links is not None:
+        for link in _given_links(links):
+            if is_a(link, Link):
+                span.add_link(link)  # type: ignore[arg-type] # it is a link
     if start_time is not None:
-        given = start_time if start_time.__class__ is int else nanoseconds(start_time)
+        given = start_time if type(start_time) is int else nanoseconds(start_time)
         if given is not None:
             span.start_ns = given
             span.segment.needs_care = True
+
+
+def _given_links(links: object) -> list[object]:
+    """Return the links that can be read; callers without type checks pass anything."""
+    read: list[object] = []
+    try:
+        read.extend(islice(cast("Sequence[object]", links), _MAX_LINKS))
+    except Exception:  # noqa: BLE001 - no iterable, or one of the application that raises
+        _logger.debug("Links of type %s could not all be read.", class_name(links))
+    return read

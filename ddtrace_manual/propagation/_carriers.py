@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from itertools import islice
 from typing import Any, Final, cast
 
 from opentelemetry.propagators.textmap import Getter, Setter, default_getter, default_setter
@@ -34,6 +35,8 @@ _log = get_logger("propagation")
 _JOINED: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _WSGI_PREFIX: Final = "http_"
 _PAIR: Final = 2
+_MAX_PAIRS: Final = 200_000
+"""Pairs that are read of a carrier that is no mapping: it may have no end."""
 _MAX_SPELLINGS: Final = 512
 _MAX_SPELLING_LENGTH: Final = 64
 
@@ -182,7 +185,8 @@ def _pairs(carrier: Carrier) -> Iterator[tuple[Any, Any]]:
     if carrier is None or isinstance(carrier, (str, bytes)):
         return
     items = getattr(carrier, "items", None)
-    for pair in cast("Iterable[Any]", items() if callable(items) else carrier):  # Any: whatever comes
+    pairs = cast("Iterable[Any]", items() if callable(items) else carrier)  # Any: whatever comes
+    for pair in islice(pairs, _MAX_PAIRS):
         if isinstance(pair, (tuple, list)) and len(pair) == _PAIR and isinstance(pair[0], (str, bytes)):
             yield pair[0], pair[1]
 

@@ -363,6 +363,12 @@ PEER = {"peer_service_defaults": True, "peer_service_mapping": {"db": "warehouse
         ("CLIENT", {"mongodb.db": "m", "rpc.service": "r"}, PEER, ("m", "mongodb.db", None)),
         ("CLIENT", {"rpc.service": "r", "out.host": "h"}, PEER, ("r", "rpc.service", None)),
         ("CLIENT", {"out.host": "db"}, PEER, ("warehouse", "out.host", "db")),
+        (
+            "CLIENT",
+            {"rpc.system.name": "grpc", "rpc.method": "p.Users/Get", "out.host": "h"},
+            PEER,
+            ("p.Users", "rpc.service", None),
+        ),
         ("CLIENT", {"peer.service": "db", "out.host": "h"}, PEER, ("warehouse", "peer.service", "db")),
         ("CLIENT", {"a": "b"}, PEER, (None, None, None)),
         ("SERVER", {"out.host": "h"}, PEER, (None, None, None)),

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from operator import itemgetter
+from pathlib import PurePosixPath
 from unittest.mock import Mock
 
 import pytest
@@ -14,11 +15,13 @@ from opentelemetry.trace import SpanKind
 from ddtrace_manual._context import SPAN_KEY
 from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._encoding import V04Encoder, decode_v04, new_packer
+from ddtrace_manual._errors import Outcome
 from ddtrace_manual._mapping import Mapper, MappingSettings, direct, first, span_writer
 from ddtrace_manual._model import EventRecord, SegmentRecord, SpanRecord
 from ddtrace_manual._remote import BAGGAGE_KEY
 from ddtrace_manual._stats import AggregationRules, Concentrator
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
+from ddtrace_manual._tracing.engine import SpanLimitValues
 
 SCOPES = (None, InstrumentationScope("lib", "1"), InstrumentationScope("rich", attributes={"a": 1}))
 SETTINGS = [
@@ -50,6 +53,11 @@ values = st.one_of(
     st.booleans(),
     st.none(),
     st.lists(st.integers(), max_size=2),
+    st.decimals(),
+    st.fractions(),
+    st.datetimes(),
+    st.uuids(),
+    st.sampled_from([Outcome.ERROR, PurePosixPath("/a"), SpanLimitValues(), 1 + 2j]),
 )
 KEYS = [
     "a",

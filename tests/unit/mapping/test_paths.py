@@ -1,6 +1,7 @@
 """The fast and the general path agree, whatever a span holds, and nothing raises."""
 
 import math
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from ddtrace_manual._encoding.text_forms import with_text_events, with_text_links
 from ddtrace_manual._encoding.wire_text import repaired
+from ddtrace_manual._errors import Outcome
 from ddtrace_manual._mapping import Mapper, MappingSettings, templates
 from ddtrace_manual._mapping import attributes as attributes_module
 from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, SPECIAL
@@ -17,6 +19,7 @@ from ddtrace_manual._mapping.names import STEERING
 from ddtrace_manual._mapping.rules import OWN_KEYS
 from ddtrace_manual._mapping.span import SpanMapper
 from ddtrace_manual._model import EventRecord, LinkRecord, SegmentRecord, SpanRecord
+from ddtrace_manual._tracing.engine import SpanLimitValues
 
 SCOPES = (
     None,
@@ -88,6 +91,11 @@ scalars = st.one_of(
     st.floats(),
     st.none(),
     st.binary(max_size=3),
+    st.decimals(),
+    st.fractions(),
+    st.datetimes(),
+    st.uuids(),
+    st.sampled_from([Outcome.ERROR, PurePosixPath("/a"), SpanLimitValues(), 1 + 2j]),
 )
 values = st.recursive(
     scalars,

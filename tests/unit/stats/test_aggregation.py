@@ -174,6 +174,12 @@ def test_overflow_key():
         ({}, {"grpc.status.code": 14.5}, ""),
         ({}, {"grpc.status.code": -1}, ""),
         ({}, {"grpc.status.code": 256}, ""),
+        ({"rpc.system.name": "grpc", "rpc.response.status_code": "DEADLINE_EXCEEDED"}, {}, "4"),
+        ({"rpc.system.name": "connectrpc", "rpc.response.status_code": "not_found"}, {}, "5"),
+        ({"rpc.response.status_code": "OK"}, {}, "0"),
+        ({"rpc.system": "grpc"}, {"rpc.response.status_code": 2}, "2"),
+        ({"rpc.system.name": "jsonrpc", "rpc.response.status_code": "1"}, {}, ""),
+        ({"rpc.system.name": "dubbo", "grpc.code": "1"}, {"rpc.response.status_code": 2}, "1"),
         ({}, {}, ""),
     ],
 )

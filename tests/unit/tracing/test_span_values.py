@@ -94,8 +94,8 @@ def mapped(span):
         (UserDict(a=1), {"a": 1}, {"k.a": 1.0}),
         (OrderedDict(a=[b"x"]), {"a": (b"x",)}, {"k.a.0": "x"}),
         ({}, {}, {}),
-        (Decimal("1.50"), "1.50", {"k": "1.50"}),
-        (Color.RED, "Color.RED", {"k": "Color.RED"}),
+        (Decimal("1.50"), 1.5, {"k": 1.5}),
+        (Color.RED, Color.RED.value, {"k": Color.RED.value}),
         (Level.HIGH, 3, {"k": 3.0}),
         (1 + 2j, "(1+2j)", {"k": "(1+2j)"}),
         (int, "<class 'int'>", {"k": "<class 'int'>"}),
@@ -175,6 +175,26 @@ def test_none_removes(spans):
     assert mapped(spans.find("a")) == {}
 
 
+def test_error_is_set_and_cleared_as_a_property(spans):
+    with dd.span("set") as span:
+        span.error = 1
+        assert span.error == 1
+    with dd.span("cleared") as span:
+        span.set_error(message="m")
+        span.error = 0
+        assert span.error == 0
+    with dd.span("cleared by the parent"), dd.span("child") as child:
+        child.error = 0
+    with dd.span("final") as span:
+        span.set_status(StatusCode.OK)
+        span.error = True
+    span.error = 1
+    assert spans.find("set").dd["error"] == 1
+    for name in ("cleared", "child", "final"):
+        assert spans.find(name).dd.get("error", 0) == 0
+    assert spans.find("cleared").dd["meta"]["error.message"] == "m"
+
+
 def test_metrics_and_tags_are_one_store(spans):
     """The last write counts, whatever its type; numbers become metrics and texts meta."""
     with dd.span("a") as span:
@@ -184,9 +204,11 @@ def test_metrics_and_tags_are_one_store(spans):
         span.set_attribute("m", "text")
         span.set_metric("bool", True)
         span.set_metric("list", [1, "a"])
+        span.set_metric("digits", " 12 ")
     found = spans.find("a").dd
-    assert (found["metrics"]["k"], found["meta"]["m"], found["meta"]["bool"]) == (1.5, "text", "true")
-    assert (found["metrics"]["list.0"], found["meta"]["list.1"]) == (1.0, "a")
+    assert (found["metrics"]["k"], found["meta"]["m"], found["metrics"]["bool"]) == (1.5, "text", 1.0)
+    assert found["metrics"]["digits"] == 12.0
+    assert not {"list", "list.0"} & (found["metrics"].keys() | found["meta"].keys())
     assert "k" not in found["meta"]
     assert "m" not in found["metrics"]
 
