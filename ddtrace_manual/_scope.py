@@ -99,7 +99,6 @@ class SpanScope:
             self._span = made
             self._previous = previous
             segment.open.add(made)
-            source.engine.created += 1
             # Written as an ignored error and not as a cast, which is a call (bench: ten-span).
             context: Context = previous.copy()  # type: ignore[assignment]
             context[SPAN_KEY] = made
@@ -190,7 +189,9 @@ class SpanScope:
                         )
                     )
                     made.local_parent = None
-                    if not segment.open or len(finished) >= source.partial_flush_min_spans:
+                    if not segment.open:
+                        source.engine.hand_over(segment)
+                    elif len(finished) >= source.partial_flush_min_spans or end_ns >= segment.flush_due_ns:
                         source.engine.flush_segment(segment)
             else:
                 made.end()

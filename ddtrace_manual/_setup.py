@@ -36,13 +36,18 @@ _log = get_logger("setup")
 
 @dataclass(frozen=True, slots=True)
 class CounterSnapshot:
-    """What happened in this process so far. Spans and traces are counted where they left the application."""
+    """What happened in this process so far, also before an earlier `shutdown()`.
+
+    While no span starts or ends and nothing is being sent, `created = open + finished` and
+    `finished = queued + sent + filtered + dropped`.
+    """
 
     created_spans: int = 0
+    open_spans: int = 0
+    """Started and not ended, also those that the application has forgotten."""
     finished_spans: int = 0
-    """In chunks that were handed over for export; a span of an unfinished trace is not counted yet."""
     queued_spans: int = 0
-    """Accepted and not yet delivered."""
+    """Finished and not yet delivered, those among them that wait for others of their trace."""
     queued_bytes: int = 0
     sent_spans: int = 0
     sent_traces: int = 0
@@ -203,7 +208,9 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 
 def send_without_delay() -> None:
     """Send what is finished now, and each trace as soon as it finishes from now on. Does not wait."""
-    if (parts := _setup.parts) is not None:
+    provider, parts = _setup.provider, _setup.parts
+    if provider is not None and parts is not None:
+        provider.hand_over_finished()
         parts.worker.send_without_delay()
 
 
@@ -219,12 +226,13 @@ def counters() -> CounterSnapshot:
     parts, provider, totals = _setup.parts, _setup.provider, _setup.counters
     if parts is None or provider is None or totals is None:
         return CounterSnapshot()
+    open_spans, waiting_spans = provider.count_spans()
+    finished_spans = totals.finished_spans + waiting_spans
     return CounterSnapshot(
-        created_spans=provider.created_spans(),
-        finished_spans=totals.accepted_spans
-        + totals.dropped_spans.get("overfull_buffer", 0)
-        + totals.dropped_spans.get("after_shutdown", 0),
-        queued_spans=totals.queued_spans,
+        created_spans=finished_spans + open_spans,
+        open_spans=open_spans,
+        finished_spans=finished_spans,
+        queued_spans=totals.queued_spans + waiting_spans,
         queued_bytes=parts.queue.used_bytes,
         sent_spans=totals.sent_spans,
         sent_traces=totals.sent_chunks,

@@ -78,10 +78,14 @@ def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], curren
             return NoopSpan(dropped.get_span_context())
         options = {**options, "tags": attributes}
     made = engine.start(name, context, trace_id=trace_id)
-    if trace_id is not None:
-        engine.note_sampled(made, ot)
-    _options.apply(made, options, current)
-    engine.notify_start(made, context)
+    try:
+        if trace_id is not None:
+            engine.note_sampled(made, ot)
+        _options.apply(made, options, current)
+        engine.notify_start(made, context)
+    except BaseException:  # as in begin()
+        made.end()
+        raise
     return made
 
 

@@ -63,6 +63,12 @@ class Counters:
         """Spans accepted and not yet settled."""
         return max(0, self.accepted_spans - self.settled_spans)
 
+    @property
+    def finished_spans(self) -> int:
+        """Spans of all chunks that came here, accepted or not."""
+        dropped = self.dropped_spans
+        return self.accepted_spans + dropped.get("overfull_buffer", 0) + dropped.get("after_shutdown", 0)
+
     def drop(self, reason: DropReason, *, spans: int, chunks: int = 1) -> None:
         """Count a loss."""
         self.dropped_spans[reason] = self.dropped_spans.get(reason, 0) + spans

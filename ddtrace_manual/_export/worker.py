@@ -296,7 +296,7 @@ class ExportWorker(ExportRounds):
         """Do rounds on the calling thread: none of our own can be started."""
         until = self._clock.monotonic_ns() + round(max(timeout_s, 0) * 1e9)
         with self._start_lock:
-            if self._thread is not None or self._is_served_here or self._ends():
+            if self._thread is not None or self._is_starting or self._is_served_here or self._ends():
                 return False  # another thread, or the frame that a signal handler has interrupted, sees to it
             self._is_served_here = True
             self._served_by = threading.get_ident()

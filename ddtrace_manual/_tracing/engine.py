@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
@@ -20,11 +20,13 @@ from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._compact import expanded
 from ddtrace_manual._context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
 from ddtrace_manual._ids import IdSource
-from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext, SegmentRecord, SpanRecord
+from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext
 from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
 from ddtrace_manual._tags import SERVICE_NAME
 
+from .hooks import EngineHooks, SpanLimitValues, ignore_chunk, keep_everything
 from .limited import LimitedSpan
+from .open_segments import OpenSegments, place_of_caller
 from .processors import tell
 from .readable import context_of
 from .segment import RandomIdSegment, Segment
@@ -39,76 +41,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Link, SpanKind
 
-__all__ = ["Engine", "EngineHooks", "SpanLimitValues"]
+    from ddtrace_manual._compact import CompactSpan
+
+__all__ = ["Engine"]
+
+_MAX_WAIT_NS = 10_000_000_000
+_FOREVER_NS = 1 << 64
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
-
-
-def _ignore_chunk(segment: Segment, spans: list[Span], *, partial: bool) -> None:
-    """Drop a chunk: no exporter is attached."""
-
-
-def _keep_everything(segment: SegmentRecord, _root: SpanRecord) -> None:
-    """Decide without a sampler: keep by default."""
-    if segment.priority is None:
-        segment.priority = 1
-        segment.tags = {**(segment.tags or {}), "_dd.p.dm": "-0"}
-        segment.probability = (1.0, True)
-    segment.decided = True
-
-
-def _force(segment: SegmentRecord, keep: bool) -> None:  # noqa: FBT001 - the signature of the sampler's function
-    """Decide by hand without a sampler."""
-    segment.priority = 2 if keep else -1
-    segment.tags = {**(segment.tags or {}), "_dd.p.dm": "-4"}
-    segment.probability = None
-    segment.threshold_cleared = segment.decided = segment.manual = True
-
-
-def _no_trace_state(_state: PropagationState, _span_id: int) -> TraceState:
-    return TraceState()
-
-
-def _remote_by_flag(context: SpanContext) -> RemoteContext:
-    """Read a foreign parent without a propagator: the flag is the decision."""
-    remote = RemoteContext(context.trace_id, context.span_id, flags=int(context.trace_flags), span_is_datadog=False)
-    remote.priority = 1 if context.trace_flags.sampled else 0
-    remote.is_random = bool(context.trace_flags & RANDOM_FLAG)
-    return remote
-
-
-@dataclass(slots=True)
-class EngineHooks:
-    """What the layers above and beside hand in; see `_setup.py`."""
-
-    export: Callable[..., object] = _ignore_chunk
-    """(segment, spans, *, partial): takes over a finished chunk. Must not block or raise."""
-    decide: Callable[[SegmentRecord, SpanRecord], None] = _keep_everything
-    """Makes the sampling decision; called once per segment, under the decision lock."""
-    decide_manual: Callable[[SegmentRecord, bool], None] = _force
-    """Overrides the decision; called under the decision lock."""
-    display_trace_state: Callable[[PropagationState, int], TraceState] = _no_trace_state
-    """(state, span id) → the trace state OpenTelemetry shows."""
-    remote_of: Callable[[SpanContext], RemoteContext] = _remote_by_flag
-    """Reads the context of a parent that a foreign propagator extracted."""
-    baggage_tags: Callable[[Context], Mapping[str, str]] | None = None
-    """(context) → tags for a local root, from its baggage."""
-    takes_compact: bool = False
-    """`export` takes finished spans as tuples too, see `_compact.py`."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpanLimitValues:
-    """Limits of a provider; `None` is unlimited."""
-
-    max_values: int | None = 128
-    max_value_length: int | None = None
-    max_events: int | None = 128
-    max_links: int | None = 128
-    max_event_attributes: int | None = 128
-    max_link_attributes: int | None = 128
-    max_attribute_length: int | None = None
-    max_frames: int = 30
 
 
 class SamplerAnswer(NamedTuple):
@@ -128,12 +68,13 @@ class Engine:
 
     Attributes:
         processor: Additional OpenTelemetry span processors, or `None`; without any the path does not pay for them.
-        is_watched: There is an additional processor or a sampler: spans cannot start the short way.
+        is_watched: There is an additional processor or a sampler, or places are noted: no span starts the short way.
         source: What spans of the facade are made with; see `source.py`.
         on_new_sources: Called when spans are made with other sources from now on.
         sampler: The user's OpenTelemetry sampler, or `None`. What it drops is not recorded.
         partial_flush_min_spans: A segment with open spans hands over its finished ones when there are so many.
-        created: Spans started so far.
+        segments: The open segments of the provider; engines that follow one another share them.
+        max_wait_ns: So long a finished span of an open segment waits at most when others end.
     """
 
     def __init__(
@@ -146,15 +87,17 @@ class Engine:
         limits: SpanLimitValues | None = None,
         partial_flush_min_spans: int | None = 300,
         sampler: Sampler | None = None,
+        segments: OpenSegments | None = None,
     ) -> None:
+        self.segments = segments if segments is not None else OpenSegments()
+        self.references = self.segments.references
         self.clock = clock
         self.wall_ns = clock.wall_ns
         self.monotonic_ns = clock.monotonic_ns
         self.resource = resource if resource is not None else Resource.create({})
         self.processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None
-        self.created = 0
         self.on_new_sources: Callable[[], object] | None = None
-        self.dead = False
+        self.is_dead = False
         # Guards the sampling fields of all segments. A finalizer or signal handler may interrupt its holder, hence
         # reentrant.
         self._decision_lock = threading.RLock()
@@ -189,6 +132,7 @@ class Engine:
         self.limits = limits
         self.sampler = sampler
         self.partial_flush_min_spans = partial_flush_min_spans or sys.maxsize
+        self.max_wait_ns = _MAX_WAIT_NS if partial_flush_min_spans else _FOREVER_NS
         self.span_class: type[Span] = _span_class(limits)
         self._renew_sources()
 
@@ -198,7 +142,7 @@ class Engine:
         self._renew_sources()
 
     def _renew_sources(self) -> None:
-        self.is_watched = self.processor is not None or self.sampler is not None
+        self.is_watched = self.processor is not None or self.sampler is not None or self.hooks.note_places
         self.source = SpanSource(self, None)
         if self.on_new_sources is not None:
             self.on_new_sources()
@@ -258,8 +202,11 @@ class Engine:
         new_span_id, monotonic_ns = self.new_span_id, self.monotonic_ns
         span.span_id = new_span_id() or self.ids.span_id()
         span.start_ns = monotonic_ns() + segment.clock_offset_ns
+        if self.hooks.note_places:
+            span.started_at = place_of_caller()
         segment.open.add(span)
-        self.created += 1  # a statistic: no lock, though an interpreter without GIL may miss some
+        if not segment.is_listed:
+            self.segments.list_again(segment)
         return span
 
     def _start_rare(
@@ -350,7 +297,7 @@ class Engine:
     def notify_start(self, span: Span, context: Context) -> None:
         """Tell the additional processors that a span started; their exceptions stay here."""
         if self.processor is not None:
-            tell(self.processor, "on_start", span, context)
+            tell(self.processor, "on_start", span, parent_context=context)  # by name, as the SDK does
 
     def sample(
         self,
@@ -411,7 +358,7 @@ class Engine:
                 self.hooks.decide(segment, root)
             except Exception:
                 _logger.exception("The sampling decision failed; the trace is kept.")
-                _keep_everything(segment, root)
+                keep_everything(segment, root)
 
     def decide_manual(self, segment: Segment, *, keep: bool) -> None:
         """Keep or drop a trace by hand; the last call wins."""
@@ -435,40 +382,91 @@ class Engine:
             tell(processor, "_on_ending", span)
             tell(processor, "on_end", span._readable_span())
         segment.holds_records = True
-        segment.finished.append(span)
-        self.flush_segment(segment)
+        finished = segment.finished
+        finished.append(span)
+        if not segment.open:
+            self.hand_over(segment)
+        elif len(finished) >= self.partial_flush_min_spans or end_time >= segment.flush_due_ns:
+            self.flush_segment(segment)
+        elif segment.local_root is span:
+            self.flush_open(segment)
 
     def flush_segment(self, segment: Segment) -> None:
-        """Hand the finished spans of a segment to the exporter when it is complete or has enough of them."""
+        """Hand over a segment with open spans that has enough finished ones, or has some that wait for too long."""
         finished = segment.finished
-        if segment.open and len(finished) < self.partial_flush_min_spans:
-            return
-        try:
-            del segment.claim[0]  # a statement: after a call a signal handler might raise, and nobody give it back
-        except IndexError:  # another thread, or what a signal handler interrupted, takes them, and looks again then
-            return
-        try:
-            spans = finished.copy()
-            del finished[: len(spans)]
-        finally:
-            segment.claim.append(None)
-        is_partial = bool(segment.open)
-        if spans:  # none when two threads ended the last two at once
-            hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
-            if not hooks.takes_compact:  # perhaps they did when these spans ended
-                spans = [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]
-            hooks.export(segment, spans, partial=is_partial)
-        if finished and not segment.open:
-            self.flush_segment(segment)
+        if len(finished) < self.partial_flush_min_spans:
+            now_ns = self.monotonic_ns() + segment.clock_offset_ns
+            oldest = finished[:1]
+            if now_ns < segment.flush_due_ns or not oldest:
+                return  # a time of the end that was given, or another thread was quicker
+            (first,) = oldest
+            waits_since_ns = min((first.end_ns if isinstance(first, Span) else first[3]) or now_ns, now_ns)
+            if waits_since_ns + self.max_wait_ns > now_ns:
+                segment.flush_due_ns = waits_since_ns + self.max_wait_ns
+                return
+        self.hand_over(segment)
+
+    def flush_open(self, segment: Segment) -> None:
+        """Hand over what is finished of a segment whose local root has ended, unless partial flushing is off."""
+        if self.max_wait_ns != _FOREVER_NS:
+            segment.flush_due_ns = 0  # before the attempt: whoever is handing over already looks at it afterwards
+            self.hand_over(segment)
+
+    def hand_over(self, segment: Segment) -> None:  # noqa: C901 - a loop of few lines, without calls for speed
+        """Hand the finished spans of a segment to the exporter, whether or not others are open."""
+        references, finished = self.references, segment.finished
+        while True:
+            try:
+                # A statement: after a call a signal handler might raise, and nobody put it back.
+                del references[segment.reference]
+            except KeyError:
+                if segment.is_listed:  # another thread, or what a signal handler interrupted, has it; and looks again
+                    return
+                self.segments.list_again(segment)
+                continue
+            try:
+                if segment.open:
+                    segment.flush_due_ns = self.monotonic_ns() + segment.clock_offset_ns + self.max_wait_ns
+                spans = finished.copy()
+                del finished[: len(spans)]
+            finally:
+                if segment.open or finished:
+                    references[segment.reference] = None
+                else:
+                    segment.is_listed = False
+            if spans:  # none when two threads ended the last two at once
+                # As in `export`, which would be a call (bench: traced-root).
+                hooks = self.hooks
+                if not hooks.takes_compact:
+                    spans = _whole(spans, segment)
+                hooks.export(segment, spans, partial=bool(segment.open))
+            if not segment.open and not finished:
+                return
+            if not segment.is_listed:  # a span was started meanwhile
+                self.segments.list_again(segment)
+            if not finished or (segment.open and segment.flush_due_ns):
+                return
+
+    def export(self, segment: Segment, spans: list[Span | CompactSpan], *, partial: bool) -> None:
+        """Give spans that were taken out of a segment to the exporter."""
+        hooks = self.hooks  # read once: `reconfigure` may replace them meanwhile
+        if not hooks.takes_compact:  # perhaps they did when these spans ended
+            spans = _whole(spans, segment)
+        hooks.export(segment, spans, partial=partial)
 
     # -- fork ----------------------------------------------------------------------------------------
 
     def bury(self) -> None:
         """Cut off an engine inherited from the parent process: its spans end without effect."""
-        self.dead = True
+        self.is_dead = True
         self._decision_lock = threading.RLock()
-        self.hooks = replace(self.hooks, export=_ignore_chunk)
+        self.hooks = replace(self.hooks, export=ignore_chunk)
         self.processor = None
+
+
+def _whole(spans: list[Span | CompactSpan], segment: Segment) -> list[Span | CompactSpan]:
+    """Return finished spans of a segment as records."""
+    return [span if isinstance(span, Span) else expanded(span, segment, Span) for span in spans]
 
 
 def _span_class(limits: SpanLimitValues) -> type[Span]:

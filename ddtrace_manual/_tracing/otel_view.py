@@ -83,6 +83,10 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
     _context_cache: SpanContext | None = None
     _context_tags: dict[str, str] | None = None
     """Propagated tags that `_context_cache` was made with."""
+    started_at = ""
+    """Where in the application it was started, for a debug log; see `EngineHooks.note_places`."""
+    is_reported = False
+    """A warning has named it as never ended."""
     _record_exception = True
     _set_status_on_exception = True
 

@@ -27,11 +27,11 @@ __all__ = ["flush", "members", "shut_down", "tell"]
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
 
-def tell(processor: SpanProcessor, method: str, *arguments: object) -> None:
+def tell(processor: SpanProcessor, method: str, *arguments: object, **named: object) -> None:
     """Call a method of a processor, or of each processor in a group; exceptions stay here."""
     for each in members(processor):
         try:
-            getattr(each, method)(*arguments)
+            getattr(each, method)(*arguments, **named)
         except Exception:  # noqa: PERF203 - each one for itself
             _logger.exception("The span processor %r failed in %s.", type(each).__name__, method)
 

@@ -26,7 +26,9 @@ from opentelemetry.trace import Tracer as OtelTracer
 from ddtrace_manual._clock import SYSTEM_CLOCK
 from ddtrace_manual._ids import MASK_64, IdSource
 
-from .engine import Engine, EngineHooks, SpanLimitValues
+from .engine import Engine
+from .hooks import EngineHooks, SpanLimitValues
+from .open_segments import OpenSegments
 from .processors import flush as flush_processors
 from .processors import members
 from .processors import shut_down as shut_down_processors
@@ -149,6 +151,7 @@ class TracerProvider(SDKTracerProvider):
         )
         self.config: Config | None = None
         self.engine: Engine | None = None
+        self._segments = OpenSegments()
         self._hooks = hooks or EngineHooks()
         self._user_sampler = sampler
         self._max_frames = max_frames
@@ -229,11 +232,13 @@ class TracerProvider(SDKTracerProvider):
         """Flush and shut down another pipeline from now on, as in a forked child."""
         self._flush, self._shutdown = flush, shutdown
 
-    def created_spans(self) -> int:
-        """Return how many spans were started by the current engine."""
-        return self.engine.created if self.engine is not None else self._created_before
+    def count_spans(self) -> tuple[int, int]:
+        """Return how many spans were started and not ended, and how many ended ones wait in their trace."""
+        return self._segments.count()
 
-    _created_before = 0
+    def hand_over_finished(self) -> None:
+        """Give the exporter the finished spans of all open traces, without waiting for anything."""
+        self._segments.hand_over()
 
     def get_tracer(
         self,
@@ -278,12 +283,13 @@ class TracerProvider(SDKTracerProvider):
             self._attach_processor(self.engine)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Deliver everything finished so far; return whether that was done in time.
+        """Deliver everything finished so far, of open traces too; return whether that was done in time.
 
         Additional processors are flushed at the same time.
         """
         timeout_s = timeout_millis / 1000
         began_ns = SYSTEM_CLOCK.monotonic_ns()
+        self.hand_over_finished()
         wait = flush_processors(self._active_span_processor, timeout_s)
         delivered = self._flush is None or self._flush(timeout_s)
         return wait(timeout_s - (SYSTEM_CLOCK.monotonic_ns() - began_ns) / 1e9) and delivered
@@ -295,10 +301,13 @@ class TracerProvider(SDKTracerProvider):
     def stop(self, timeout_s: float) -> bool:
         """As `shutdown`, within so many seconds; return whether everything arrived.
 
+        One warning says how many spans were never ended.
         Additional processors are shut down at the same time.
         """
         self._drop_engine()
         began_ns = SYSTEM_CLOCK.monotonic_ns()
+        self.hand_over_finished()
+        self._segments.report_open()
         wait = shut_down_processors(members(self._active_span_processor))
         delivered = self._shutdown is None or self._shutdown(timeout_s)
         wait(timeout_s - (SYSTEM_CLOCK.monotonic_ns() - began_ns) / 1e9)
@@ -308,7 +317,7 @@ class TracerProvider(SDKTracerProvider):
         return delivered
 
     def _make_engine(self) -> None:
-        engine = Engine(resource=self._resource, ids=self._ids)
+        engine = Engine(resource=self._resource, ids=self._ids, segments=self._segments)
         self._configure_engine(engine)
         self.engine = engine
         engine.on_new_sources = self._announce_engine
@@ -316,7 +325,6 @@ class TracerProvider(SDKTracerProvider):
 
     def _drop_engine(self) -> None:
         if self.engine is not None:
-            self._created_before = self.engine.created
             self.engine.on_new_sources = None
         self.engine = None
         self._announce_engine()
@@ -379,6 +387,7 @@ class TracerProvider(SDKTracerProvider):
         """Replace the engine in a forked child; spans of the parent process become remote-like parents."""
         # A thread of the parent process may have held it; only later versions of the SDK see to that.
         self._tracers_lock = threading.Lock()
+        self._segments = OpenSegments()  # the parent process sends what it has
         old = self.engine
         if old is None:
             return

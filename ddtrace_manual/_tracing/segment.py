@@ -2,15 +2,17 @@
 
 Invariant: `open` holds the spans that were started here and not ended. When it becomes empty the
 finished spans form a chunk; a child started later from an ended span opens the segment again, with
-the same decision, and makes a later chunk.
+the same decision, and makes a later chunk. While spans are open, finished ones leave when the local
+root ends, when there are enough of them, or when the oldest has waited long enough and another ends.
 
 Threads: a span enters `open` when it starts and leaves it when it ends; leaving is the claim that
 makes one of two concurrent ends win. Then it is appended to `finished`. Each of these steps is atomic
 by itself, so starting and ending take no lock. Nor does handing over, which one thread at a time does:
-whoever takes the only item out of `claim`, which is one step too. It takes what is in `finished` and
-leaves the list object in place, so that nobody can append to a list that was given away, puts the item
-back, and then looks again: whoever found the claim taken has left it spans. If two last spans end in the
-same instant they may leave as two chunks; none is lost.
+whoever takes the segment's reference out of `OpenSegments.references`, which is one step too. It takes
+what is in `finished` and leaves the list object in place, so that nobody can append to a list that was
+given away, puts the reference back unless the segment is complete, and then looks again: whoever found
+the reference taken has left it spans. A complete segment is not listed, as `is_listed` says; listing it
+again takes a lock. If two last spans end in the same instant they may leave as two chunks; none is lost.
 
 Memory: finished spans of a segment with open spans stay here, at most `partial_flush_min_spans` of
 them; with partial flushing off there is no bound.
@@ -21,6 +23,7 @@ Source: spec/trace-export.md §1.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from ddtrace_manual._model import MAX_TEXT_CHARS, RemoteContext, SegmentRecord
 
@@ -37,17 +40,30 @@ class Segment(SegmentRecord):
     """A segment of the engine."""
 
     holds_records = False
+    is_listed = False
+    """`OpenSegments` lists it, or a thread is handing it over."""
+    collected_spans = 0
+    """Open spans of a segment that was garbage-collected."""
 
     def __init__(self, engine: Engine, trace_id: int) -> None:
         self.engine = engine
         self.trace_id = trace_id
+        wall_ns = engine.wall_ns()
         # Times of a segment are monotonic readings plus this offset, so that a jump of the wall
         # clock cannot make a span negative or hours long.
-        self.clock_offset_ns = engine.wall_ns() - engine.monotonic_ns()
+        self.clock_offset_ns = wall_ns - engine.monotonic_ns()
+        self.flush_due_ns = wall_ns + engine.max_wait_ns
+        """From this time of the segment on, a span that ends looks whether others wait for too long. 0: they do."""
         self.needs_care = False  # here and not above: reading it from the class costs more (bench: ten-span)
         self.open: set[Span] = set()
         self.finished: list[Span | CompactSpan] = []
-        self.claim: list[None] = [None]
+        self.reference: ref[Segment] = ref(self)
+        self.is_listed = True
+        engine.references[self.reference] = None
+
+    def __del__(self) -> None:
+        if self.is_listed:
+            self.engine.segments.collect(self)
 
     def inherit(self, remote: RemoteContext) -> None:
         """Take over what was extracted. The extracted context keeps a copy of its own, as received."""

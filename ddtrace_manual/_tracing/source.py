@@ -83,5 +83,4 @@ class SpanSource:
         made.span_id = new_span_id() or self.engine.ids.span_id()
         made.start_ns = monotonic_ns() + segment.clock_offset_ns
         segment.open.add(made)
-        self.engine.created += 1
         return made

@@ -387,10 +387,15 @@ class Span(OtelView):
             )
             self.local_parent = None  # whoever keeps this span shall not keep all before it
         else:
+            finished.append(self)
             if segment.local_root is not self:
                 segment.holds_records = True
-            finished.append(self)
-        if not segment.open or len(finished) >= engine.partial_flush_min_spans:
+            elif segment.open:
+                engine.flush_open(segment)
+                return
+        if not segment.open:
+            engine.hand_over(segment)
+        elif len(finished) >= engine.partial_flush_min_spans or end_time >= segment.flush_due_ns:
             engine.flush_segment(segment)
 
     def _refuse(self, message: str) -> bool:
@@ -401,7 +406,10 @@ class Span(OtelView):
         return True
 
     def _given_end(self, end_time: int) -> int | None:
-        self.segment.needs_care = True
+        segment = self.segment
+        segment.needs_care = True
+        if segment.engine.monotonic_ns() + segment.clock_offset_ns >= segment.flush_due_ns:
+            segment.flush_due_ns = 0  # the time that is given does not say how late it is
         return end_time if type(end_time) is int else nanoseconds(end_time)
 
     # -- rare paths of setting ---------------------------------------------------------------------

@@ -111,18 +111,22 @@ class Tracer(SDKTracer):
             source,
             trace_id=trace_id,
         )
-        if trace_id is not None:
-            engine.note_sampled(span, ot)
-        if kind is not _INTERNAL and type(kind) is SpanKind:
-            span.set_kind(kind)
-        if attributes is not None or links is not _NO_LINKS or start_time is not None:
-            apply_options(span, attributes, links, start_time)
-        if record_exception is not True:
-            span._record_exception = is_true(record_exception)
-        if set_status_on_exception is not True:
-            span._set_status_on_exception = is_true(set_status_on_exception)
-        if engine.processor is not None:
-            engine.notify_start(span, context)
+        try:
+            if trace_id is not None:
+                engine.note_sampled(span, ot)
+            if kind is not _INTERNAL and type(kind) is SpanKind:
+                span.set_kind(kind)
+            if attributes is not None or links is not _NO_LINKS or start_time is not None:
+                apply_options(span, attributes, links, start_time)
+            if record_exception is not True:
+                span._record_exception = is_true(record_exception)
+            if set_status_on_exception is not True:
+                span._set_status_on_exception = is_true(set_status_on_exception)
+            if engine.processor is not None:
+                engine.notify_start(span, context)
+        except BaseException:  # whatever the values are, or a signal handler does: nobody else knows the span yet
+            span.end()
+            raise
         return span
 
     def start_as_current_span(  # type: ignore[override]  # noqa: PLR0913, PLR0917 - the OpenTelemetry signature

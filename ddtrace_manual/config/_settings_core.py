@@ -201,7 +201,11 @@ EXPORT: tuple[Setting, ...] = (
         "Send span events as a field of their own; unset, the Agent's answer decides.",
     ),
     Setting(
-        "DD_TRACE_PARTIAL_FLUSH_ENABLED", BOOL, True, "Send the finished spans of a large trace before it is complete."
+        "DD_TRACE_PARTIAL_FLUSH_ENABLED",
+        BOOL,
+        True,
+        "Send the finished spans of a trace before it is complete: when its local root ends, when there are many, or"
+        " when they have waited for 10 seconds.",
     ),
     Setting(
         "DD_TRACE_PARTIAL_FLUSH_MIN_SPANS",

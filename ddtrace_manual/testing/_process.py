@@ -20,7 +20,7 @@ from ddtrace_manual._export import Counters
 from ddtrace_manual._log import LOGGER_NAME
 from ddtrace_manual._log_setup import apply_log_settings, undo_log_settings
 from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._tracing import TracerProvider
+from ddtrace_manual._tracing import OpenSegments, TracerProvider
 from ddtrace_manual.propagation import _otel as _propagation
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _empty(provider: TracerProvider) -> None:
     fields = vars(provider)
     fields.update(
         engine=None,
+        _segments=OpenSegments(),
         _active_span_processor=SynchronousMultiSpanProcessor(),  # type: ignore[no-untyped-call] # untyped in the SDK
         _configured_processors=(),
         _on_engine=None,

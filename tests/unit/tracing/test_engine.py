@@ -31,11 +31,11 @@ def test_a_trace_is_one_chunk(tracer, chunks):
     """Spans are exported together when the last open one ends, in the order of their ends."""
     outer = tracer.start_span("outer")
     inner = tracer.start_span("inner", trace.set_span_in_context(outer))
-    outer.end()
+    inner.end()
     assert chunks == []
     assert repr(inner.segment).startswith(f"Segment(trace_id={inner.trace_id:032x}, open=1, finished=1")
-    inner.end()
-    assert chunks == [["outer", "inner"]]
+    outer.end()
+    assert chunks == [["inner", "outer"]]
 
 
 def test_partial_flush(make_provider, chunks):
@@ -244,7 +244,7 @@ def test_without_exporter():
     with provider.get_tracer("x").start_as_current_span("x"):
         pass
     assert provider.force_flush()
-    assert provider.created_spans() == 1
+    assert provider.count_spans() == (0, 0)
 
 
 def test_activations_that_end_out_of_order(tracer):
@@ -376,5 +376,5 @@ def test_threads_that_end_the_last_spans_of_a_segment(tracer, chunks):
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(name for chunk in chunks for name in chunk) == ["child"] * 35 + ["outer"]
+        assert sorted(name for chunk in chunks for name in chunk if name != "...") == ["child"] * 35 + ["outer"]
         chunks.clear()

@@ -3,7 +3,9 @@
 import threading
 
 import pytest
-from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, ReadableSpan
+from opentelemetry import baggage
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, ReadableSpan, SpanProcessor
 
 from ddtrace_manual._tracing import processors
 
@@ -19,6 +21,28 @@ def test_order(provider, tracer, told):
         provider.add_span_processor(told(name, log))
     tracer.start_span("one").end()
     assert log == [(name, method) for method in ("on_start", "_on_ending", "on_end") for name in "ab"]
+
+
+@pytest.mark.parametrize("group", [None, ConcurrentMultiSpanProcessor])
+def test_the_parent_context_is_passed_by_name(provider, tracer, group):
+    """As the SDK does: a processor may take it by keyword only."""
+    seen = []
+
+    class ByName(SpanProcessor):
+        def on_start(self, span, *, parent_context):
+            seen.append(parent_context)
+
+    processor = ByName()
+    if group is not None:
+        concurrent = group()
+        concurrent.add_span_processor(processor)
+        processor = concurrent
+    provider.add_span_processor(processor)
+    context = baggage.set_baggage("k", "v", Context())
+    tracer.start_span("one", context).end()
+    if group is not None:
+        concurrent.shutdown()
+    assert seen == [context]
 
 
 @pytest.mark.parametrize("method", ["on_start", "_on_ending", "on_end"])
