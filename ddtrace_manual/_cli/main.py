@@ -1,4 +1,4 @@
-"""`ddtrace-manual`: shows the effective configuration, finds out why nothing arrives, and names versions."""
+"""`ddtrace-manual`: shows traces and settings, simulates sampling, and finds out why nothing arrives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ddtrace_manual.config import Config
 
 from . import findings, settings
 from .doctor import examine, import_application
+from .sample import add_sample
 from .screen import make_screen
+from .serve import add_run, add_view, split_program
 
 __all__ = ["main"]
 
@@ -32,9 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: As `sys.argv[1:]`, which is the default.
 
     Returns:
-        The exit status: 0, 1 when `doctor` finds that traces cannot arrive, 2 for a wrong command line.
+        The exit status: 0, 1 when `doctor` finds that traces cannot arrive, 2 for a wrong command line; for `run`
+        that of the program.
     """
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    program: list[str] = []
+    if words[:1] == ["run"]:
+        own, program = split_program(words[1:])
+        words = ["run", *own]
+    options = _parser().parse_args(words)
+    options.program = program
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -49,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ddtrace-manual", description="Look into the tracing of this environment.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+
+    add_run(commands)
+    add_view(commands)
 
     config = commands.add_parser("config", help="show the effective settings and where they come from")
     config.add_argument("--all", action="store_true", help="also settings that have their default")
@@ -65,10 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--no-trace", action="store_true", help="send no test trace")
     doctor.set_defaults(run=_doctor)
 
+    sample = add_sample(commands)
+
     version = commands.add_parser("version", help="show versions")
     version.set_defaults(run=_version)
 
-    for command in (config, doctor, version):
+    for command in (config, doctor, sample, version):
         form = command.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="for other programs")
         form.add_argument("--plain", action="store_true", help="without colours and lines")

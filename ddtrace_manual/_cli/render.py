@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["format_duration", "render_trace"]
+__all__ = ["format_duration", "plain_text", "render_trace"]
 
 _Span = Mapping[str, Any]  # Any: decoded JSON or msgpack, see the module docstring
 
@@ -50,7 +50,7 @@ def render_trace(spans: Iterable[_Span], *, width: int = 100, color: bool = Fals
     if not rows:
         return "no spans"
     width = max(width, _MIN_WIDTH)
-    services = list(dict.fromkeys(_text(span.get("service")) for span, _, _ in rows))
+    services = list(dict.fromkeys(plain_text(span.get("service")) for span, _, _ in rows))
     begin = min(_int(span.get("start")) for span, _, _ in rows)
     end = max(_int(span.get("start")) + _int(span.get("duration")) for span, _, _ in rows)
     service_cells = min(max(map(_cells, services)), _SERVICE_CELLS)
@@ -59,7 +59,7 @@ def render_trace(spans: Iterable[_Span], *, width: int = 100, color: bool = Fals
     lines = [_headline(rows, services, end - begin)]
     for span, prefix, below in rows:
         failed = bool(span.get("error"))
-        service = _text(span.get("service"))
+        service = plain_text(span.get("service"))
         label = _label(span, prefix, label_cells, color=color)
         name = _pad(_cut(service, service_cells), service_cells)
         duration = format_duration(_int(span.get("duration"))).rjust(_DURATION_CELLS)
@@ -131,13 +131,13 @@ def _trace_id_hex(spans: Sequence[_Span]) -> str:
         meta = span.get("meta")
         high = meta.get("_dd.p.tid") if isinstance(meta, Mapping) else None
         if isinstance(high, str):
-            return _text(high) + low
+            return plain_text(high) + low
     return low
 
 
 def _label(span: _Span, prefix: str, cells: int, *, color: bool) -> str:
     """Return branch, operation name and resource name, cut and padded to `cells`."""
-    name, resource = _text(span.get("name")) or "?", _text(span.get("resource"))
+    name, resource = plain_text(span.get("name")) or "?", plain_text(span.get("resource"))
     free = cells - len(prefix)
     if free < 8:  # noqa: PLR2004 - deeper than the terminal is wide: keep some of the name
         prefix, free = "…" + prefix[-(cells - 9) :], 8
@@ -164,7 +164,7 @@ def _error_lines(span: _Span, prefix: str, width: int, *, color: bool) -> list[s
     meta = span.get("meta")
     if not isinstance(meta, Mapping):
         return []
-    what = [_text(meta.get(key)) for key in ("error.type", "error.message") if meta.get(key)]
+    what = [plain_text(meta.get(key)) for key in ("error.type", "error.message") if meta.get(key)]
     if not what:
         return []
     if what[-1].startswith(f"{what[0]} "):
@@ -186,7 +186,7 @@ def _int(value: object) -> int:
     return max(-_INT_LIMIT, min(number, _INT_LIMIT))
 
 
-def _text(value: object) -> str:
+def plain_text(value: object) -> str:
     """Return a value as one line of harmless text: nothing in it can move the cursor or reorder the line."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
     if text.isascii() and text.isprintable():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from .findings import Finding, Level, summary, traces_can_arrive
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PlainScreen", "RichScreen", "Screen", "make_screen"]
+__all__ = ["PlainScreen", "RichScreen", "Screen", "make_screen", "printable"]
 
 _WIDTH: Final = 100
 _LABEL_CELLS: Final = 9
@@ -40,7 +40,7 @@ class PlainScreen:
 
     def line(self, text: str) -> None:
         """See `Screen.line`."""
-        print(_printable(text))
+        print(printable(text))
 
     def report(self, findings: Iterable[Finding]) -> None:
         """See `Screen.report`."""
@@ -116,7 +116,12 @@ def _wrapped(label: str, text: str) -> str:
     return f"\n{' ' * len(label)}".join([label + (lines[0] if lines else ""), *lines[1:]])
 
 
-def _printable(text: str) -> Any:  # Any: `print` takes everything
-    """Return the text with what the output's encoding lacks replaced."""
-    encoding = sys.stdout.encoding or "utf-8"
+def printable(text: str, stream: TextIO | None = None) -> str:
+    """Return the text with what the encoding of the output lacks replaced.
+
+    Args:
+        text: What to write.
+        stream: Where to; default: standard output.
+    """
+    encoding = (sys.stdout if stream is None else stream).encoding or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding)
