@@ -17,7 +17,7 @@ ARGS ?=
 # Environments of the programs that tests start.
 PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
-.PHONY: help install format lint typecheck imports test test-all cov bench bench-instructions bench-features bench-dependencies profile faults soak demo integration examples docs all clean
+.PHONY: help browser install format lint typecheck imports test test-all cov bench bench-instructions bench-features bench-dependencies profile faults soak demo integration examples docs all clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -39,26 +39,26 @@ typecheck: .venv/.stamp  ## mypy --strict and pyright
 imports: .venv/.stamp  ## check that imports only point down
 	$(BIN)/lint-imports
 
-test: .venv/.stamp $(PEERS)  ## run all tests but the slow ones
+test: .venv/.stamp $(PEERS) browser  ## run all tests but the slow ones
 	$(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-test-all: $(PEERS)  ## run the tests on every CPython 3.10-3.14 of this machine
+test-all: $(PEERS) browser  ## run the tests on every CPython 3.10-3.14 of this machine
 	@$(call need-python)
 	$(PYTHON) scripts/test_all.py -q -n $(JOBS) -m "not slow" $(ARGS)
 
-cov: .venv/.stamp $(PEERS)  ## all tests, with the branch coverage gate
+cov: .venv/.stamp $(PEERS) browser  ## all tests, with the branch coverage gate
 	rm -f .coverage .coverage.*
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest -n $(JOBS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: .venv/.stamp $(PEERS)  ## only the tests with the real test agent, ddtrace and child processes
+integration: .venv/.stamp $(PEERS) browser  ## only the tests with the real test agent, ddtrace and child processes
 	$(BIN)/pytest -n $(JOBS) -m integration $(ARGS)
 
 examples: .venv/.stamp  ## run the small examples
 	$(BIN)/pytest -q tests/test_docs.py -k example
 
-demo: .venv-demo/.stamp .venv-agent/.stamp  ## a distributed program, its traces read back and shown (KEEP=1 keeps the page up)
+demo: .venv-demo/.stamp  ## a distributed program, its traces read back and shown (KEEP=1 opens the page and keeps it up)
 	.venv-demo/bin/python examples/shop/demo.py $(if $(KEEP),--keep)
 
 # BENCH="ten-span inject" picks workloads, ROUNDS=3 shortens, CHECK=1 fails when a goal is missed, WRITE=1 puts the
@@ -98,6 +98,15 @@ all: lint typecheck imports test docs  ## everything a change must pass
 
 clean:  ## remove what the targets made, environments included
 	rm -rf .venv .venv-* build dist site htmlcov .coverage .coverage.* .*_cache
+
+# The browser that the tests of the page use: installed where the system allows it; without it they are skipped.
+browser:
+	@command -v chromedriver >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "installing Chromium for the tests of the page"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null && exit 0; \
+	fi; \
+	echo "no Chromium with chromedriver: the tests of the page are skipped"
 
 # One stamp per environment: complete, and newer than the requirements it was made from.
 .venv/.stamp: pyproject.toml

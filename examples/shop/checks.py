@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-Trace = list[dict[str, Any]]  # Any: spans as the test agent returns them
+Trace = list[dict[str, Any]]  # Any: spans as they are read back
 
 ITEMS = ("book", "lamp", "desk")
 GOOD_CARD, BAD_CARD = "4242424242424242", "4000000000000002"
@@ -90,7 +90,7 @@ def wrong_traces(sent: list[Sent], traces: list[Trace], *, alone: bool) -> list[
 
     Args:
         sent: The requests.
-        traces: Everything the agent has.
+        traces: Everything that was received.
         alone: Nobody else sends to the agent: any further trace is a broken piece of ours.
     """
     found = traces_of_requests(traces)

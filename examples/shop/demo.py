@@ -1,7 +1,7 @@
 """`make demo`: run the shop as separate processes, send it requests, read the traces back and check them.
 
-An Agent that answers at the configured address is used; otherwise Datadog's test agent is started, with its
-page for the browser. Exits with 0 when every request became exactly one connected trace across both
+An Agent that answers at the configured address is used; otherwise the receiver of `ddtrace-manual view` is started,
+with its page for the browser. Exits with 0 when every request became exactly one connected trace across both
 processes, with 1 otherwise. Everything that is started here is stopped here.
 """
 
@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+import webbrowser
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import checks
 import requests
@@ -30,9 +30,10 @@ import requests
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "scripts"))
 
-import test_agent  # noqa: E402 - the owner of the test agent lives with the project's scripts
+import test_agent  # noqa: E402 - finding free ports and fetching live with the project's scripts
 
 from ddtrace_manual._cli.render import render_trace  # noqa: E402
+from ddtrace_manual._receiver import TraceViewer  # noqa: E402
 
 START_TIMEOUT_S = 30.0
 ARRIVAL_TIMEOUT_S = 20.0
@@ -46,13 +47,13 @@ class Agent:
         url: For `DD_TRACE_AGENT_URL`.
         web_url: Page for the browser, or "".
         ours: It was started here.
-        readable: It is a test agent: what it received can be read back.
+        read: Returns the traces that it received; `None` for an Agent that does not give them back.
     """
 
     url: str
     web_url: str = ""
     ours: bool = False
-    readable: bool = True
+    read: Callable[[], list[checks.Trace]] | None = None
 
 
 def main() -> int:
@@ -79,10 +80,10 @@ def run(count: int, *, keep: bool) -> int:
     with contextlib.ExitStack() as stack:
         agent = stack.enter_context(agent_to_use())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shop-")))
-        print(f"agent     {agent.url}{' (test agent, started for this demo)' if agent.ours else ''}")
+        print(f"agent     {agent.url}{' (started for this demo)' if agent.ours else ''}")
         sent = send_requests(folder, agent, count)
         problems = checks.wrong_answers(sent)
-        if agent.readable:
+        if agent.read is not None:
             problems += read_back(agent, sent)
         else:
             print("          It is a real Agent: what it received cannot be read back here; look into Datadog.")
@@ -91,8 +92,9 @@ def run(count: int, *, keep: bool) -> int:
         for log in sorted(folder.glob("*.log")) if problems else []:
             print(f"\nend of {log.name}:\n{log.read_text(errors='replace')[-2000:]}")
         if agent.web_url:
-            print(f"\nbrowser   {agent.web_url}/requests{'' if keep else '   (gone when this ends: make demo KEEP=1)'}")
+            print(f"\nbrowser   {agent.web_url}{'' if keep else '   (gone when this ends: make demo KEEP=1)'}")
         if keep:
+            open_page(agent.web_url)
             print("Ctrl-C ends it.", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 while True:
@@ -132,10 +134,11 @@ def send(gateway: str, sent: checks.Sent) -> None:
 
 
 def read_back(agent: Agent, sent: list[checks.Sent]) -> list[str]:
-    """Read the traces from the test agent until all are there, draw two, and return what is wrong."""
+    """Read the traces back until all are there, draw two, and return what is wrong."""
+    assert agent.read is not None
     deadline = time.monotonic() + ARRIVAL_TIMEOUT_S
     while True:
-        traces: list[list[dict[str, Any]]] = test_agent.fetch_json(f"{agent.url}/test/traces")
+        traces = agent.read()
         problems = checks.wrong_traces(sent, traces, alone=agent.ours)
         if not problems or time.monotonic() > deadline:
             break
@@ -155,13 +158,22 @@ def read_back(agent: Agent, sent: list[checks.Sent]) -> list[str]:
 
 @contextlib.contextmanager
 def agent_to_use() -> Iterator[Agent]:
-    """Yield the Agent at the configured address when one answers, else a test agent of our own."""
+    """Yield the Agent at the configured address when one answers, else a receiver of our own."""
     address = configured_address()
     if answers(f"{address}/info"):
-        yield Agent(address, readable=answers(f"{address}/test/traces?trace_ids=1"))
+        # `ddtrace-manual view` and Datadog's test agent give back what they received.
+        paths = [path for path in ("/api/export", "/test/traces") if answers(f"{address}{path}")]
+        read = (lambda: test_agent.fetch_json(f"{address}{paths[0]}")) if paths else None
+        yield Agent(address, address if paths == ["/api/export"] else "", read=read)
         return
-    with test_agent.running(web=True) as agent:
-        yield Agent(agent.url, agent.web_url, ours=True)
+    with TraceViewer() as viewer:
+        yield Agent(viewer.url, viewer.url, ours=True, read=lambda: [spans for _, spans in viewer.store.traces()])
+
+
+def open_page(url: str) -> None:
+    """Open the page in a browser with a window, where there is a screen."""
+    if url and (sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(url)
 
 
 def configured_address() -> str:
