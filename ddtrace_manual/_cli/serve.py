@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -11,16 +12,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ddtrace_manual._receiver import TraceViewer
 from ddtrace_manual.config import process_environ
 from ddtrace_manual.exceptions import ConfigurationError
 
 from .live import Live
-
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = ["add_run", "add_view", "split_program"]
 
@@ -42,6 +40,7 @@ def add_run(commands: _Commands) -> None:
         "run",
         help="run a program and show its traces",
         description="Run a Python program, or any command, and show its traces. The exit status is the program's.",
+        allow_abbrev=False,  # `split_program` knows whole names
         usage="%(prog)s [options] (program.py | -m module | -- command) [arguments]",
     )
     parser.add_argument("--web", action="store_true", help="serve a page for the browser too, until Ctrl-C")
@@ -236,14 +235,13 @@ def _complain(text: str, status: int) -> int:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:  # noqa: PLR2004 - the highest port
-        raise ValueError(text)
+    number = _not_negative(text)
+    if number > 65535:  # noqa: PLR2004 - the highest port
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
     return number
 
 
 def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

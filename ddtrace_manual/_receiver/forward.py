@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Final
 
 from ddtrace_manual._agent.transport import RequestsTransport
-from ddtrace_manual.exceptions import AgentError
+from ddtrace_manual.exceptions import AgentError, AgentTimeoutError
 
 from .http_server import Reply, Request
 
@@ -14,7 +15,9 @@ __all__ = ["Forwarder"]
 
 _MARK: Final = "x-ddtrace-manual-forwarded"
 _LOOP: Final = 508
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 5.0
+_PAUSE_S: Final = 10.0
+"""After an answer that did not come in time: the tracers wait too, and must not wait with every request."""
 _OF_THE_CONNECTION: Final = frozenset(
     {
         *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate"),
@@ -45,6 +48,7 @@ class Forwarder:
         self._sent = 0
         self._failed = 0
         self._error = ""
+        self._paused_until_s = 0.0
 
     @property
     def sent(self) -> int:
@@ -68,6 +72,10 @@ class Forwarder:
         """Return the Agent's answer, or `None` when there is none."""
         if _MARK in request.headers:
             return Reply(_LOOP, b"this receiver forwards to itself\n", {"Content-Type": "text/plain"})
+        with self._lock:
+            if time.monotonic() < self._paused_until_s:
+                self._failed += 1
+                return None
         headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_CONNECTION}
         headers[_MARK] = "1"
         path = f"{request.path}?{request.query}" if request.query else request.path
@@ -78,6 +86,8 @@ class Forwarder:
             with self._lock:
                 self._failed += 1
                 self._error = str(exc)
+                if isinstance(exc, AgentTimeoutError):
+                    self._paused_until_s = time.monotonic() + _PAUSE_S
             return None
         with self._lock:
             self._sent += 1

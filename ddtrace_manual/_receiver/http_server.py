@@ -204,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads requests and writes answers."""
 
     protocol_version = "HTTP/1.1"
+    server_version = "ddtrace-manual"
+    sys_version = ""
     disable_nagle_algorithm = True
     timeout = _IDLE_TIMEOUT_S
 

@@ -50,6 +50,8 @@ class StoredTrace:
     """(names a parent, start, service, name, resource) of the span that stands for the trace."""
     encoded: list[bytes] = field(default_factory=list)
     """Every span as JSON."""
+    _seen: set[int] = field(default_factory=set)
+    """Hashes of the spans as JSON, to recognise what is sent again."""
     _partial: dict[int, int] = field(default_factory=dict)
     """Span id to index of the spans that are still running where they were made."""
 
@@ -76,12 +78,14 @@ class StoredTrace:
             "duration": self.end - self.begin,
             "spans": len(self.encoded),
             "errors": self.errors,
+            "version": self.version,
             "omitted": self.omitted,
             "services": list(self.services),
             "resources": list(self.resources),
         }
 
     def _add(self, span: CleanSpan, encoded: bytes) -> None:
+        self._seen.add(hash(encoded))
         at = self._partial.pop(span["span_id"], None)
         if at is None:
             self.encoded.append(encoded)
@@ -236,16 +240,18 @@ class TraceStore:
                 del drawn[key]
         return [(trace, _decoded(encoded)) for trace, encoded in found]
 
-    def find(self, text: str) -> tuple[StoredTrace, list[CleanSpan]] | None:
-        """Return a trace by its key (`#7`) or by its id, decimal or hex, all 128 bits or the lower 64."""
+    def find(self, text: str) -> tuple[dict[str, Any], list[CleanSpan]] | None:
+        """Return summary and spans of a trace by its key (`#7`) or its id, decimal or hex, 128 bits or the lower 64."""
         wanted = _wanted_ids(text)
         with self._changed:
             found = self._traces.get(int(text[1:])) if re.match(r"#[0-9]{1,18}\Z", text) else None
             if found is None:
                 by_id = (each for each in reversed(self._traces.values()) if not wanted.isdisjoint(_ids(each)))
                 found = next(by_id, None)
-            encoded = list(found.encoded) if found is not None else []
-        return None if found is None else (found, _decoded(encoded))
+            if found is None:
+                return None
+            summary, encoded = found.summary(), list(found.encoded)
+        return summary, _decoded(encoded)
 
     def search(self, text: str) -> list[int]:
         """Return the keys of the traces that a text finds.
@@ -278,7 +284,7 @@ class TraceStore:
     def _add_span(self, trace: StoredTrace, span: CleanSpan, encoded: bytes) -> None:
         trace.version = self._version
         trace.changed_s = time.monotonic()
-        if encoded in trace.encoded[-_MOST_LISTED * 20 :]:
+        if hash(encoded) in trace._seen:
             return  # sent again because the answer did not arrive
         if trace.size_bytes + len(encoded) + _SPAN_OVERHEAD_BYTES > self.max_bytes:
             trace.omitted += 1
@@ -330,11 +336,9 @@ def _matches(trace: StoredTrace, encoded: list[bytes], ids: set[int], folded: st
     part = folded.removeprefix("0x") if _PART_OF_ID.match(folded) else ""
     if part and (part in trace.trace_id_hex or part in str(trace.low)):
         return True
-    # What is ASCII is written in JSON as it is, up to quotes and the like: most spans need no decoding.
-    is_plain = folded.isascii() and folded.isprintable() and ":" not in folded and not ids and not part
-    needle = json.dumps(folded)[1:-1].encode() if is_plain else b""
+    needles = [] if part else _needles(folded, ids)
     for each in encoded:
-        if needle not in each.lower():
+        if needles and not any(needle in each.lower() for needle in needles):
             continue
         span = json.loads(each)
         if span["span_id"] in ids or any(folded in text.casefold() for text in _texts(span)):
@@ -342,6 +346,17 @@ def _matches(trace: StoredTrace, encoded: list[bytes], ids: set[int], folded: st
         if part and (part in str(span["span_id"]) or part in f"{span['span_id']:016x}"):
             return True
     return False
+
+
+def _needles(folded: str, ids: set[int]) -> list[bytes]:
+    """Return what the JSON of a span that matches contains, so that most spans need no decoding; [] when unknown.
+
+    ASCII is written in JSON as it is, but for quotes and the like. A colon may stand between a tag and its value.
+    """
+    if not folded.isascii() or not folded.isprintable():
+        return []
+    longest = max(folded.split(":"), key=len)
+    return [json.dumps(longest)[1:-1].encode(), *(str(number).encode() for number in ids)]
 
 
 def _texts(span: CleanSpan) -> Iterator[str]:

@@ -26,7 +26,7 @@ from .server import DEFAULT_INFO
 from .simulation import simulate
 from .spans import CleanSpan, clean_span
 from .store import REMOTE_CONFIG_PATH, STATS_PATH, TELEMETRY_PATH
-from .trace_store import StoredTrace, TraceStore
+from .trace_store import TraceStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,12 +201,11 @@ def _chunks(request: Request) -> list[list[CleanSpan]]:
     return [chunk for chunk in found if chunk]
 
 
-def _trace_document(trace: StoredTrace, spans: list[CleanSpan]) -> dict[str, Any]:
+def _trace_document(summary: dict[str, Any], spans: list[CleanSpan]) -> dict[str, Any]:
     """Return a trace for the page: ids and times as text, because they exceed the numbers of JavaScript."""
     begin = min((span["start"] for span in spans), default=0)
     return {
-        **trace.summary(),
-        "version": trace.version,
+        **summary,
         "decision": explain_decision(spans),
         "tree": [_span_document(span, begin) for span in sorted(spans, key=lambda each: each["start"])],
     }

@@ -183,6 +183,24 @@ def test_view_receives_draws_and_serves(start):
         assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize("version", ["v0.4", "v0.5"])
+def test_traces_of_another_tracer(version):
+    """Datadog's own tracer for Python."""
+    python = ROOT / ".venv-bench-ddtrace" / "bin" / "python"
+    if not python.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("run `make .venv-bench-ddtrace/.stamp`")
+    program = (
+        "from ddtrace.trace import tracer\n"
+        "with tracer.trace('web.request', service='peer', resource='GET /'):\n"
+        "    with tracer.trace('db'): pass\n"
+    )
+    environ = {**os.environ, "DD_TRACE_API_VERSION": version}
+    result = run("--", str(python), "-c", program, env=environ)
+    assert result.returncode == 0, result.stderr
+    assert "2 spans · 1 service" in result.stderr
+    assert "└─ db" in result.stderr
+
+
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -133,7 +133,7 @@ def test_empty_search_finds_all(make_span):
     store = TraceStore()
     store.add([[make_span(5, 6)], [make_span(7, 8)]])
     assert store.search(" ") == [1, 2]
-    assert store.find("#1")[0].low == 5
+    assert store.find("#1")[0]["trace_id"] == "5"
     assert store.find("#9") is None
     assert store.find("#x") is None
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from ddtrace_manual import _encoding
-from ddtrace_manual._receiver import FakeAgent, TraceViewer
+from ddtrace_manual._receiver import FakeAgent, TraceViewer, forward
 from ddtrace_manual.exceptions import ConfigurationError
 
 SPAN = {
@@ -194,6 +194,17 @@ def test_an_agent_that_does_not_answer_loses_nothing(ask):
         agent.start()
         ask(viewer, "GET", "/info")
         assert get(ask, viewer, "/api/traces")["forward"]["error"] == ""
+
+
+def test_an_agent_that_hangs_does_not_hold_up_every_request(ask, monkeypatch):
+    """After one request without an answer in time, the next ones do not wait."""
+    monkeypatch.setattr(forward, "_TIMEOUT_S", 0.2)
+    with FakeAgent() as agent, TraceViewer(forward_url=agent.url) as viewer:
+        agent.fail(delay_s=60)
+        for _ in range(3):
+            assert ask(viewer, "PUT", "/v0.4/traces", encode("v0.4", [[SPAN]]))[0] == 200
+        assert (viewer.forwarder.sent, viewer.forwarder.failed) == (0, 3)
+        assert len(agent.requests()) <= 1
 
 
 def test_forwarding_to_itself_ends(ask):
