@@ -17,6 +17,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from . import _errors, _tags
 from ._links import link_record, otel_link
+from ._runtime import RUNTIME
 from ._types import LinkTarget, Span, Tags
 from ._values import clean_key, clean_mapping, clean_value, is_true, nanoseconds
 
@@ -185,7 +186,7 @@ class ForeignSpan(Span):
 
     def add_link(self, context: LinkTarget, attributes: Mapping[str, Any] | None = None) -> None:  # Any: see Tags
         """Link to whatever `context` names."""
-        record = link_record(context, attributes)
+        record = link_record(context, attributes, RUNTIME.extract)
         if record is not None:
             link = otel_link(record)
             self._call(self._wrapped.add_link, link.context, clean_mapping(link.attributes))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, TraceFlags, TraceState
@@ -16,12 +16,14 @@ from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, TraceFlag
 from ._context import REMOTE_CONTEXT_KEY, SPAN_KEY
 from ._errors import class_name
 from ._model import LinkRecord, RemoteContext
-from ._runtime import RUNTIME
 from ._values import items_of
 
-__all__ = ["is_link_target", "link_record", "otel_link", "plain_span_context"]
+__all__ = ["ReadHeaders", "is_link_target", "link_record", "otel_link", "plain_span_context"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
+
+ReadHeaders: TypeAlias = Callable[[Any, "Context | None", Any], Context]
+"""(carrier, base context, getter) → context, as `extract`."""
 
 
 def is_link_target(value: object) -> bool:
@@ -32,7 +34,9 @@ def is_link_target(value: object) -> bool:
         return False
 
 
-def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> LinkRecord | None:
+def link_record(
+    target: object, attributes: Mapping[str, Any] | None = None, read_headers: ReadHeaders | None = None
+) -> LinkRecord | None:
     """Return a link to whatever `target` names, or `None` when it names nothing.
 
     Linking to a local span does not decide its sampling: flags are unknown unless it is decided.
@@ -41,9 +45,10 @@ def link_record(target: object, attributes: Mapping[str, Any] | None = None) -> 
         target: A span, a span context, an OpenTelemetry link, a context (what `extract` returns), or headers
             in any form that `extract` takes.
         attributes: Details of the link, over those of an OpenTelemetry link.
+        read_headers: Reads headers; without it they name nothing.
     """
     try:
-        return _record_of(target, _readable(attributes))
+        return _record_of(target, _readable(attributes), read_headers)
     except Exception:
         _logger.debug("A link to an object of type %s could not be read.", class_name(target), exc_info=True)
         return None
@@ -90,7 +95,7 @@ def _readable(attributes: object) -> dict[Any, Any]:
     return {key: value for key, value in items_of(attributes) if type(key) is str}
 
 
-def _record_of(target: object, attributes: Mapping[str, Any]) -> LinkRecord | None:
+def _record_of(target: object, attributes: Mapping[str, Any], read_headers: ReadHeaders | None) -> LinkRecord | None:
     if isinstance(target, Link):
         return _from_span_context(target.context, {**_readable(target.attributes), **attributes})
     if isinstance(target, SpanContext):
@@ -99,7 +104,7 @@ def _record_of(target: object, attributes: Mapping[str, Any]) -> LinkRecord | No
         return _from_span(target, attributes)
     if isinstance(target, LinkRecord):
         return target
-    return _from_carrier(target, attributes) if _may_hold_headers(target) else None
+    return _from_carrier(target, attributes, read_headers) if _may_hold_headers(target) else None
 
 
 def otel_link(record: LinkRecord) -> Link:
@@ -138,15 +143,15 @@ def _may_hold_headers(value: object) -> bool:
     return isinstance(value, Mapping) or callable(getattr(type(value), "items", None))
 
 
-def _from_carrier(target: object, attributes: Mapping[str, Any]) -> LinkRecord | None:
+def _from_carrier(target: object, attributes: Mapping[str, Any], read_headers: ReadHeaders | None) -> LinkRecord | None:
     """Read a context, or extract one from headers; keys of contexts are no header names."""
     if isinstance(target, Mapping) and (
         isinstance(target, Context) or SPAN_KEY in target or REMOTE_CONTEXT_KEY in target
     ):
         return _from_context(target, attributes)
-    if RUNTIME.extract is None:
+    if read_headers is None:
         return None
-    return _from_context(RUNTIME.extract(target, Context(), None), attributes)
+    return _from_context(read_headers(target, Context(), None), attributes)
 
 
 def _from_context(context: Mapping[str, object], attributes: Mapping[str, Any]) -> LinkRecord | None:

@@ -102,7 +102,7 @@ def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) ->
     names = {"service": "service.name", "resource": "resource.name", "span_type": "span.type"}
     attributes.update((key, options[option]) for option, key in names.items() if options.get(option) is not None)
     attributes.setdefault("operation.name", name)
-    records = [link_record(target) for target in options.get("links") or ()]
+    records = [link_record(target, None, RUNTIME.extract) for target in options.get("links") or ()]
     made = tracer.start_span(
         name,
         context,

@@ -207,6 +207,7 @@ class Parts:
             decide_manual=self.sampler.decide_manual,
             display_trace_state=display_trace_state,
             remote_of=remote_from_span_context,
+            read_headers=self.otel_propagator.extract,
             takes_compact=not config.trace_filters,
             note_places=config.trace_debug,
             baggage_tags=partial(baggage_tags, keys) if (keys := config.trace_baggage_tag_keys) else None,

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_ELEMENTS",
     "RENAMED",
     "RESERVED",
+    "RULED_PREFIXES",
     "SPECIAL",
     "Rules",
     "aliases_of",
@@ -45,6 +46,8 @@ MAX_KNOWN_KEYS = 10_000
 
 DATADOG_PREFIX = "datadog."
 HEADER_PREFIX = "http.request.header."
+RULED_PREFIXES = (DATADOG_PREFIX, HEADER_PREFIX, "_dd")
+"""What keys that need a rule start with."""
 HEADERS_PREFIX = "http.request.headers."
 HTTP_STATUS = "http.status_code"
 OTEL_HTTP_STATUS = "http.response.status_code"

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 from ddtrace_manual import _tags as tags
 from ddtrace_manual._model import STATUS_ERROR, DDSpan, SpanRecord
 
-from .attributes import format_value, number_of, text_of
+from .attributes import RULED_PREFIXES, format_value, number_of, text_of
 from .events import map_events, map_links, write_error
 from .names import STEERING, Names, rpc_call, scope_fields
 from .rules import OWN_KEYS, TagRules, effective_resource
@@ -91,8 +91,8 @@ class SpanMapper:
             and _MARKS.isdisjoint(self.rules.constant_keys)
         )
         """Whether nothing in the settings makes every span take more than the fast path."""
-        self.facade_keys = PlainKeys(ruled | facade, FIELD_KEYS)
-        self.otel_keys = PlainKeys(ruled | otel | STEERING, FIELD_KEYS & otel)
+        self.facade_keys = PlainKeys(ruled | facade, RULED_PREFIXES, FIELD_KEYS)
+        self.otel_keys = PlainKeys(ruled | otel | STEERING, RULED_PREFIXES, FIELD_KEYS & otel)
 
     def map_span(  # noqa: C901, PLR0912, PLR0915 - the hot path: nothing is called that can be done in place (bench: ten-span)
         self, span: SpanRecord, trace_id_low: int, trace_id_text: str, shared_meta: Mapping[str, str] | None

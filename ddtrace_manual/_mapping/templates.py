@@ -11,8 +11,6 @@ from opentelemetry.trace import SpanKind
 
 from ddtrace_manual import _tags as tags
 
-from .attributes import DATADOG_PREFIX, HEADER_PREFIX
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +30,6 @@ MAX_PLAIN_KEYS = 10_000
 
 FIELD_KEYS = frozenset({tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE})
 """Reserved attributes that the fast path understands."""
-_RULED_PREFIXES = (DATADOG_PREFIX, HEADER_PREFIX, "_dd")
 
 
 class Template:
@@ -126,7 +123,8 @@ class PlainKeys:
     """Attribute keys known to need no rule; learnt from the spans.
 
     Args:
-        ruled: Keys that need a rule; those that start with one of `_RULED_PREFIXES` do too.
+        ruled: Keys that need a rule.
+        ruled_prefixes: What other keys that need a rule start with.
         fields: Keys that fill a field of the span, which the fast path does by itself.
 
     Attributes:
@@ -135,9 +133,10 @@ class PlainKeys:
         encoded: Plain keys in msgpack form, for `SpanWriter`, which bounds and fills it; `None` for fields.
     """
 
-    __slots__ = ("_ruled", "encoded", "fields", "plain", "wide")
+    __slots__ = ("_ruled", "_ruled_prefixes", "encoded", "fields", "plain", "wide")
 
-    def __init__(self, ruled: frozenset[str], fields: frozenset[str]) -> None:
+    def __init__(self, ruled: frozenset[str], ruled_prefixes: tuple[str, ...], fields: frozenset[str]) -> None:
+        self._ruled_prefixes = ruled_prefixes
         self._ruled = ruled - fields
         self.fields = fields
         self._forget()
@@ -162,7 +161,7 @@ class PlainKeys:
         for key in values:
             if key in self.wide:
                 continue
-            if type(key) is not str or key.startswith(_RULED_PREFIXES):
+            if type(key) is not str or key.startswith(self._ruled_prefixes):
                 return False
             self.plain.add(key)
             self.wide.add(key)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ddtrace_manual._context import Context
+    from ddtrace_manual._links import ReadHeaders
 
     from .segment import Segment
     from .span import Span
@@ -69,6 +70,8 @@ class EngineHooks:
     """Reads the context of a parent that a foreign propagator extracted."""
     baggage_tags: Callable[[Context], Mapping[str, str]] | None = None
     """(context) → tags for a local root, from its baggage."""
+    read_headers: ReadHeaders | None = None
+    """Reads the headers that a span is linked to."""
     takes_compact: bool = False
     """`export` takes finished spans as tuples too, see `_compact.py`."""
     note_places: bool = False

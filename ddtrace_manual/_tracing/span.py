@@ -136,7 +136,7 @@ class Span(OtelView):
         """Link to whatever `context` names; the oldest beyond 128 is dropped. See `_types.Span.add_link`."""
         if self.end_ns is not None and self._refuse("Tried calling _add_link on an ended span."):
             return
-        link = link_record(context, attributes)
+        link = link_record(context, attributes, self.segment.engine.hooks.read_headers)
         if link is not None:
             kept, dropped = clean_items(link.attributes, self.max_link_attributes, self.max_attribute_length)
             self.append_link(replace(link, attributes=kept, dropped_attributes=dropped))

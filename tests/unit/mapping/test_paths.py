@@ -14,7 +14,7 @@ from ddtrace_manual._encoding.wire_text import repaired
 from ddtrace_manual._errors import Outcome
 from ddtrace_manual._mapping import Mapper, MappingSettings, templates
 from ddtrace_manual._mapping import attributes as attributes_module
-from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, SPECIAL
+from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, RULED_PREFIXES, SPECIAL
 from ddtrace_manual._mapping.names import STEERING
 from ddtrace_manual._mapping.rules import OWN_KEYS
 from ddtrace_manual._mapping.span import SpanMapper
@@ -241,7 +241,7 @@ def test_views_agree_with_the_mapping(pair, key):
 def test_learnt_keys_are_bounded(map_one, monkeypatch):
     """Keys that never repeat do not fill the memory."""
     monkeypatch.setattr(templates, "MAX_PLAIN_KEYS", 10)
-    keys = templates.PlainKeys(frozenset({"ruled"}), frozenset({"field"}))
+    keys = templates.PlainKeys(frozenset({"ruled"}), RULED_PREFIXES, frozenset({"field"}))
     for number in range(100):
         assert keys.admit({f"key.{number}": 1})
         assert len(keys.plain) <= 12
