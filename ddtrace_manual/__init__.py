@@ -18,8 +18,7 @@ reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_sta
 from typing import TYPE_CHECKING
 
 from . import exceptions
-from ._lazy import load
-from ._propagate import (
+from ._api.propagate import (
     clear_baggage,
     continue_trace,
     extract,
@@ -30,9 +29,8 @@ from ._propagate import (
     remove_baggage,
     set_baggage,
 )
-from ._scope import span
-from ._setup import CounterSnapshot, configure, counters, flush, shutdown
-from ._span import (
+from ._api.scope import span
+from ._api.span import (
     add_event,
     add_link,
     current_span,
@@ -44,8 +42,10 @@ from ._span import (
     set_tags,
     start_span,
 )
-from ._traced import traced, untraced
-from ._types import Span
+from ._base.lazy import load
+from ._decorators.traced import traced, untraced
+from ._model.types import Span
+from ._setup.lifecycle import CounterSnapshot, configure, counters, flush, shutdown
 
 if TYPE_CHECKING:
     from .config import Config

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
 
 from .headers import valid_headers

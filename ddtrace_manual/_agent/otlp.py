@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 from ddtrace_manual.exceptions import AgentError, ConfigurationError
 
 from .headers import valid_headers

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from ddtrace_manual import _tags
 from ddtrace_manual._agent import (
     AgentClient,
     AgentInfo,
@@ -23,10 +22,11 @@ from ddtrace_manual._agent import (
     parse_info,
     stats_supported,
 )
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.log import RateLimitedLogger
 from ddtrace_manual._encoding import V04Encoder
-from ddtrace_manual._log import RateLimitedLogger
+from ddtrace_manual._setup.pipeline import agent_headers, make_resource
 from ddtrace_manual._version import __version__
-from ddtrace_manual._wiring import agent_headers, make_resource
 from ddtrace_manual.config import without_user_info
 from ddtrace_manual.exceptions import AgentError, AgentResponseError, ConfigurationError
 
@@ -35,7 +35,7 @@ from .findings import Finding, note, ok, problem, warning
 
 if TYPE_CHECKING:
     from ddtrace_manual._agent import Response, SendResult, Transport
-    from ddtrace_manual._clock import Clock
+    from ddtrace_manual._base.clock import Clock
     from ddtrace_manual._model import DDSpan
     from ddtrace_manual.config import Config
 
@@ -213,7 +213,7 @@ def _check_trace(
         )
         return
     rates = f"; sampling rates: {_rates_text(result.rates)}" if result.rates else ""
-    trace_id = f"{span['meta'][_tags.TRACE_ID_HIGH]}{span['trace_id']:016x}"
+    trace_id = f"{span['meta'][tags.TRACE_ID_HIGH]}{span['trace_id']:016x}"
     yield ok(f"It took a test trace of service {span['service']}: {_status(result.status)}{rates}")
     yield note(
         f"Trace id of the test: {trace_id}",
@@ -251,7 +251,7 @@ def _test_span(config: Config, clock: Clock) -> DDSpan:
     chance = random.SystemRandom()
     meta = {
         "language": "python",
-        _tags.TRACE_ID_HIGH: f"{now_ns // 1_000_000_000:08x}00000000",
+        tags.TRACE_ID_HIGH: f"{now_ns // 1_000_000_000:08x}00000000",
         "_dd.p.dm": "-4",
         "ddtrace_manual.version": __version__,
     }

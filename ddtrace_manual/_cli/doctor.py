@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._clock import SYSTEM_CLOCK
+from ddtrace_manual._base.clock import SYSTEM_CLOCK
 from ddtrace_manual.config import process_environ
 
 from .agent_checks import check_agent
@@ -17,7 +17,7 @@ from .process_checks import check_application, check_libraries, check_proxies, c
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ddtrace_manual._clock import Clock
+    from ddtrace_manual._base.clock import Clock
     from ddtrace_manual.config import Config
 
 __all__ = ["examine", "import_application"]

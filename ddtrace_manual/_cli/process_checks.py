@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
-from ddtrace_manual import _setup
-from ddtrace_manual._diagnostics import missing_parts, unused_settings
+from ddtrace_manual._setup import lifecycle as _setup
+from ddtrace_manual._setup.startup import missing_parts, unused_settings
 from ddtrace_manual._version import __version__
 
 from .findings import Finding, note, ok, warning

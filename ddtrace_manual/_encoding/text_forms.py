@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from ddtrace_manual._base.tags import EVENTS, SPAN_LINKS
 from ddtrace_manual._model import MAX_TEXT_CHARS
-from ddtrace_manual._tags import EVENTS, SPAN_LINKS
 
 from .wire_text import cut_text
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._model import MAX_TEXT_CHARS
 from ddtrace_manual.exceptions import EncodingError
 
+from .encoded_chunk import EncodedChunk
 from .text_forms import with_text_events
 from .wire_text import repaired
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base.ids import MASK_64
 from ddtrace_manual.exceptions import EncodingError
 
 from .text_forms import with_text_events, with_text_links

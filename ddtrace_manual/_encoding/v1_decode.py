@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from ddtrace_manual import _tags as tags
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.ids import MASK_64
 from ddtrace_manual.exceptions import EncodingError
 
 from .v1 import (

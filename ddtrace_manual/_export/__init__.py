@@ -1,17 +1,17 @@
 """From finished chunks to requests: the bounded queue and the worker that drains it."""
 
-from .agent_state import AgentWatch
-from .bell import Bell
+from .agent_info import AgentWatch
+from .at_exit import run_at_exit
+from .backoff import Pace
 from .counters import Counters
-from .endings import run_at_exit
-from .fork_gate import run_between_forks
+from .delivery import Outbox
+from .fork_guard import run_between_forks
 from .log_transport import LogTransport, wants_log_transport
-from .outbox import Outbox
-from .pace import Pace
 from .payloads import ChunkPacker, Parcel, PayloadEncoder
 from .pipeline import ChunkSteps, Pipeline
 from .queue import Chunk, ChunkQueue
 from .termination import SignalHandler, handle_sigterm, restore_sigterm
+from .wakeup import Bell
 from .worker import ExportWorker
 
 __all__ = [

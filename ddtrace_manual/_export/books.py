@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 
 if TYPE_CHECKING:
     from .counters import Counters
-    from .outbox import Outbox
+    from .delivery import Outbox
     from .queue import ChunkQueue
 
 __all__ = ["Books"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .bell import Bell
+    from .wakeup import Bell
 
 __all__ = ["FlushRequest", "FlushRequests"]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ddtrace_manual._encoded import EncodedChunk
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._encoding import V04Encoder, V05Encoder, array_header, decode_v05, decode_v1
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 
 if TYPE_CHECKING:
     from ddtrace_manual._model import DDSpan

@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddtrace_manual._compact import expanded
-from ddtrace_manual._encoded import EncodedChunk
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
+from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 from ddtrace_manual._model import SpanRecord
+from ddtrace_manual._model.finished_span import expanded
 from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
 
 if TYPE_CHECKING:
-    from ddtrace_manual._compact import FinishedSpan
-    from ddtrace_manual._encoded import CountedSpan
+    from ddtrace_manual._encoding.encoded_chunk import CountedSpan
     from ddtrace_manual._model import DDSpan, SegmentRecord
+    from ddtrace_manual._model.finished_span import FinishedSpan
 
     from .counters import Counters
     from .queue import Chunk
@@ -43,7 +43,7 @@ be changed with all their methods, as if they had not ended. Any: spans of the e
 
 @dataclass(slots=True)
 class ChunkSteps:
-    """The steps that other layers own, handed in by `_setup.py`."""
+    """The steps that other layers own, handed in by `_setup/lifecycle.py`."""
 
     decide: Callable[[SegmentRecord], None]
     """Makes the sampling decision unless it was made."""

@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ddtrace_manual._process_mark import make_process_mark
+from ddtrace_manual._base.process_mark import make_process_mark
 
 if TYPE_CHECKING:
-    from ddtrace_manual._compact import FinishedSpan
     from ddtrace_manual._model import SegmentRecord
+    from ddtrace_manual._model.finished_span import FinishedSpan
 
     from .counters import Counters
 

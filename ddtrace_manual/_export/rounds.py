@@ -11,19 +11,19 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 
 if TYPE_CHECKING:
     import threading
 
     from ddtrace_manual._agent import AgentClient
-    from ddtrace_manual._clock import Clock
+    from ddtrace_manual._base.clock import Clock
     from ddtrace_manual._stats import BucketExporter
 
-    from .agent_state import AgentWatch
+    from .agent_info import AgentWatch
+    from .backoff import Pace
     from .books import Books
-    from .outbox import Outbox
-    from .pace import Pace
+    from .delivery import Outbox
     from .pipeline import Pipeline
     from .queue import ChunkQueue
     from .worker import ExportWorker

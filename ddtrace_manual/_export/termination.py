@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeAlias
 
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 
 __all__ = ["SignalHandler", "handle_sigterm", "restore_sigterm"]
 

@@ -20,22 +20,22 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import DELIVERY, RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 
-from .bell import Bell
 from .books import Books
 from .flush_requests import FlushRequest, FlushRequests
 from .rounds import ExportRounds
+from .wakeup import Bell
 
 if TYPE_CHECKING:
     from ddtrace_manual._agent import AgentClient
-    from ddtrace_manual._clock import Clock
+    from ddtrace_manual._base.clock import Clock
     from ddtrace_manual._stats import BucketExporter
 
-    from .agent_state import AgentWatch
+    from .agent_info import AgentWatch
+    from .backoff import Pace
     from .counters import Counters
-    from .outbox import Outbox
-    from .pace import Pace
+    from .delivery import Outbox
     from .pipeline import Pipeline
     from .queue import ChunkQueue
 

@@ -2,7 +2,7 @@
 
 Every function takes values of any type and raises nothing because of one: an object whose `str()`
 fails becomes a placeholder, nested values are followed to `MAX_DEPTH` levels and `MAX_ELEMENTS`
-leaves, what lies beyond is left out. What each type becomes is written in `_values.py`.
+leaves, what lies beyond is left out. What each type becomes is written in `_base/values.py`.
 
 Source: spec/span-mapping.md §3, §6, §7.
 """
@@ -15,9 +15,9 @@ from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
 from typing import Any
 
-from ddtrace_manual import _tags as tags
-from ddtrace_manual._log import get_logger
-from ddtrace_manual._values import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, clean_value
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.log import get_logger
+from ddtrace_manual._base.values import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, clean_value
 
 __all__ = [
     "CONTAINERS",

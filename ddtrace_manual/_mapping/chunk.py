@@ -16,22 +16,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddtrace_manual import _tags as tags
-from ddtrace_manual._compact import expanded
-from ddtrace_manual._encoded import EncodedChunk
-from ddtrace_manual._ids import MASK_64, format_trace_id
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.ids import MASK_64, format_trace_id
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
+from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
+from ddtrace_manual._encoding.trace_tags import FirstSpanTags, priority_of
 from ddtrace_manual._model import SpanRecord
+from ddtrace_manual._model.finished_span import expanded
 
-from .direct import OrdinarySpans
-from .first import FirstSpanTags, priority_of
+from .simple_spans import OrdinarySpans
 from .span import SpanMapper, separate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ddtrace_manual._compact import FinishedSpan
     from ddtrace_manual._model import DDSpan, SegmentRecord
+    from ddtrace_manual._model.finished_span import FinishedSpan
 
     from .settings import MappingSettings
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ddtrace_manual import _tags as tags
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.ids import MASK_64
 
 from .attributes import HTTP_STATUS, flatten_texts, format_value, text_of
 

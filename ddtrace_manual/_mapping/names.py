@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from ddtrace_manual import _tags as tags
+from ddtrace_manual._base import tags
 
 from .attributes import RESERVED, format_value, text_of
 from .settings import DEFAULT_SERVICE, MappingSettings

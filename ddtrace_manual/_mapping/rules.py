@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from ddtrace_manual import _tags as tags
-from ddtrace_manual._values import clean_value
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.values import clean_value
 
 from .attributes import (
     CONTAINERS,

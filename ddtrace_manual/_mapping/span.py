@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from ddtrace_manual import _tags as tags
+from ddtrace_manual._base import tags
+from ddtrace_manual._encoding.templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
 from ddtrace_manual._model import STATUS_ERROR, DDSpan, SpanRecord
 
 from .attributes import RULED_PREFIXES, format_value, number_of, text_of
 from .events import map_events, map_links, write_error
 from .names import STEERING, Names, rpc_call, scope_fields
 from .rules import OWN_KEYS, TagRules, effective_resource
-from .templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

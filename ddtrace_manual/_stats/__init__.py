@@ -2,10 +2,10 @@
 
 from .aggregation import AggregationRules
 from .concentrator import CardinalityLimits, Concentrator
-from .drop import Selection, select_spans
 from .exporter import BucketExporter, StatsExporter, StatsIdentity
 from .filters import NO_FILTERS, TraceFilters
 from .otlp import DurationHistogram, SpanMetricsExporter, span_metrics_resource
+from .p0_dropping import Selection, select_spans
 
 __all__ = [
     "NO_FILTERS",

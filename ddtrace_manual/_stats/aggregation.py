@@ -8,8 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ddtrace_manual._agent.info import DEFAULT_SPAN_KINDS
-from ddtrace_manual._log import RateLimitedLogger, get_logger
-from ddtrace_manual._tags import BASE_SERVICE, LIBRARY_TOP_LEVEL, MEASURED, ORIGIN, SERVICE_SOURCE, SPAN_KIND, TOP_LEVEL
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.tags import (
+    BASE_SERVICE,
+    LIBRARY_TOP_LEVEL,
+    MEASURED,
+    ORIGIN,
+    SERVICE_SOURCE,
+    SPAN_KIND,
+    TOP_LEVEL,
+)
 
 from .addresses import quantize_addresses
 from .grpc_status import GRPC_STATUS_KEYS, grpc_status_code
@@ -17,7 +25,7 @@ from .grpc_status import GRPC_STATUS_KEYS, grpc_status_code
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ddtrace_manual._encoded import StatsShape
+    from ddtrace_manual._encoding.encoded_chunk import StatsShape
     from ddtrace_manual._model import DDSpan
 
 __all__ = [

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._encoding.sketch import LatencySketch
 
 from .aggregation import (
@@ -26,7 +26,7 @@ from .aggregation import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ddtrace_manual._encoded import CountedSpan, StatsShape
+    from ddtrace_manual._encoding.encoded_chunk import CountedSpan, StatsShape
     from ddtrace_manual._model import DDSpan
 
 __all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group"]

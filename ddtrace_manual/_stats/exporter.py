@@ -12,10 +12,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._encoding.sketch import LatencySketch
 from ddtrace_manual._encoding.stats import encode_stats
-from ddtrace_manual._log import RateLimitedLogger, get_logger
 
 from .aggregation import AggregationKey
 

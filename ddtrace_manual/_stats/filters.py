@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._log import get_logger
-from ddtrace_manual._tags import ENV
+from ddtrace_manual._base.log import get_logger
+from ddtrace_manual._base.tags import ENV
 
 from .expressions import UnsafeExpressionError, compile_search
 

@@ -12,7 +12,7 @@ import json
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._encoding.sketch import LatencySketch, bin_value
 
 from .aggregation import NOT_SET, TRACE_ROOT, AggregationKey

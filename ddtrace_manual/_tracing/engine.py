@@ -16,13 +16,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
-from ddtrace_manual._compact import expanded
-from ddtrace_manual._context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
-from ddtrace_manual._ids import IdSource
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.context import CLOSED_KEY, REMOTE_CONTEXT_KEY, SPAN_KEY, Context, skip_closed
+from ddtrace_manual._base.ids import IdSource
+from ddtrace_manual._base.tags import SERVICE_NAME
 from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext
-from ddtrace_manual._remote import BAGGAGE_KEY, remote_context_of
-from ddtrace_manual._tags import SERVICE_NAME
+from ddtrace_manual._model.finished_span import expanded
+from ddtrace_manual._model.remote import BAGGAGE_KEY, remote_context_of
 
 from .hooks import EngineHooks, SpanLimitValues, ignore_chunk, keep_everything
 from .limited import LimitedSpan
@@ -30,8 +30,8 @@ from .open_segments import OpenSegments, place_of_caller
 from .processors import tell
 from .readable import context_of
 from .segment import RandomIdSegment, Segment
-from .source import SpanSource
 from .span import Span
+from .span_factory import SpanSource
 from .values import size_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Link, SpanKind
 
-    from ddtrace_manual._compact import CompactSpan
+    from ddtrace_manual._model.finished_span import CompactSpan
 
 __all__ = ["Engine"]
 

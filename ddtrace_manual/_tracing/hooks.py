@@ -12,8 +12,8 @@ from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ddtrace_manual._context import Context
-    from ddtrace_manual._links import ReadHeaders
+    from ddtrace_manual._base.context import Context
+    from ddtrace_manual._model.links import ReadHeaders
 
     from .segment import Segment
     from .span import Span
@@ -56,7 +56,7 @@ def _remote_by_flag(context: SpanContext) -> RemoteContext:
 
 @dataclass(slots=True)
 class EngineHooks:
-    """What the layers above and beside hand in; see `_setup.py`."""
+    """What the layers above and beside hand in; see `_setup/lifecycle.py`."""
 
     export: Callable[..., object] = ignore_chunk
     """(segment, spans, *, partial): takes over a finished chunk. Must not block or raise."""
@@ -73,7 +73,7 @@ class EngineHooks:
     read_headers: ReadHeaders | None = None
     """Reads the headers that a span is linked to."""
     takes_compact: bool = False
-    """`export` takes finished spans as tuples too, see `_compact.py`."""
+    """`export` takes finished spans as tuples too, see `_model/finished_span.py`."""
     note_places: bool = False
     """Remember where each span is started, for the log about those that are never ended."""
 

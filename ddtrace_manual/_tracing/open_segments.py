@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from ddtrace_manual._process_mark import make_process_mark
+from ddtrace_manual._base.process_mark import make_process_mark
 
 if TYPE_CHECKING:
     from .segment import Segment

@@ -1,6 +1,6 @@
 """What OpenTelemetry reads of a span: properties that build span contexts, events and statuses when asked.
 
-`SpanRecord` holds the data, `_types.Span` is the vocabulary users see, the SDK's `Span` is what
+`SpanRecord` holds the data, `types.Span` is the vocabulary users see, the SDK's `Span` is what
 `isinstance` checks, processors and instrumentation packages expect. The SDK's constructor is never
 run: the engine makes the object and sets the few fields that differ from the class-level defaults.
 """
@@ -16,8 +16,7 @@ from opentelemetry.sdk.trace import Span as SDKSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual import _types
-from ddtrace_manual._model import SpanRecord
+from ddtrace_manual._model import SpanRecord, types
 
 from . import readable
 
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
     from ddtrace_manual._model import PropagationState
 
     from .segment import Segment
-    from .source import SpanSource
     from .span import Span
+    from .span_factory import SpanSource
 
 __all__ = ["OtelView"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
 
-class OtelView(SpanRecord, _types.Span, SDKSpan):
+class OtelView(SpanRecord, types.Span, SDKSpan):
     """The readable half of a span of the engine."""
 
     if TYPE_CHECKING:
@@ -68,8 +67,8 @@ class OtelView(SpanRecord, _types.Span, SDKSpan):
     max_frames = 30
 
     source: SpanSource | None = None
-    """What it was made with, if it can be handed to the exporter as a tuple, see `_compact.py`: unset by whatever a
-    tuple has no place for."""
+    """What it was made with, if it can be handed to the exporter as a tuple, see `_model/finished_span.py`:
+    unset by whatever a tuple has no place for."""
     child_source: SpanSource | None = None
     """What its children are made with the short way, see `source.py`: unset at its end, and when it gets a service of
     its own, which children take over."""

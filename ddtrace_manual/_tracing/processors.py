@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 
-from ddtrace_manual._clock import SYSTEM_CLOCK
+from ddtrace_manual._base.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -23,8 +23,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import Tracer as OtelTracer
 
-from ddtrace_manual._clock import SYSTEM_CLOCK
-from ddtrace_manual._ids import MASK_64, IdSource
+from ddtrace_manual._base.clock import SYSTEM_CLOCK
+from ddtrace_manual._base.ids import MASK_64, IdSource
 
 from .engine import Engine
 from .hooks import EngineHooks, SpanLimitValues
@@ -375,7 +375,7 @@ class TracerProvider(SDKTracerProvider):
 
     def _decide_before_fork(self) -> None:
         """Make the decision of the trace that is current, so that both processes agree."""
-        from ddtrace_manual._context import SPAN_KEY, get_current  # noqa: PLC0415 - only when forking
+        from ddtrace_manual._base.context import SPAN_KEY, get_current  # noqa: PLC0415 - only when forking
 
         from .span import Span  # noqa: PLC0415
 

@@ -15,11 +15,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace import Span as OtelSpan
 
-from ddtrace_manual import _tags
-from ddtrace_manual._errors import safe_str
-from ddtrace_manual._links import plain_span_context
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.errors import safe_str
+from ddtrace_manual._base.values import is_a
 from ddtrace_manual._model import RANDOM_FLAG
-from ddtrace_manual._values import is_a
+from ddtrace_manual._model.links import plain_span_context
 from ddtrace_manual._version import __version__
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ class ResourceName(str, Resource):
 def visible_attributes(span: OtelView) -> dict[str, Any]:  # Any: values of every type
     """Return the attributes; a span of the facade shows its operation name among them."""
     values = span.values
-    if span.operation_name is None or _tags.OPERATION_NAME in values:
+    if span.operation_name is None or tags.OPERATION_NAME in values:
         return values
-    return {_tags.OPERATION_NAME: span.operation_name, **values}
+    return {tags.OPERATION_NAME: span.operation_name, **values}
 
 
 def context_of(span: object) -> SpanContext | None:

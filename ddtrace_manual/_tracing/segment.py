@@ -28,7 +28,7 @@ from weakref import ref
 from ddtrace_manual._model import MAX_TEXT_CHARS, RemoteContext, SegmentRecord
 
 if TYPE_CHECKING:
-    from ddtrace_manual._compact import CompactSpan
+    from ddtrace_manual._model.finished_span import CompactSpan
 
     from .engine import Engine
     from .span import Span

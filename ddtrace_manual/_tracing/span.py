@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual import _errors, _tags
-from ddtrace_manual._errors import safe_str
-from ddtrace_manual._links import link_record
+from ddtrace_manual._base import errors
+from ddtrace_manual._base import tags as _tags
+from ddtrace_manual._base.errors import safe_str
+from ddtrace_manual._base.values import is_true
 from ddtrace_manual._model import STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord
-from ddtrace_manual._values import is_true
+from ddtrace_manual._model.links import link_record
 
 from . import readable
 from .otel_view import OtelView
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanKind
 
-    from ddtrace_manual._types import LinkTarget
+    from ddtrace_manual._model.types import LinkTarget
 
 
 __all__ = ["NOTED_KEYS", "Span", "describe_failure"]
@@ -54,7 +55,7 @@ _MAX_PLAIN_KEYS, _MAX_PLAIN_KEY_CHARS = 1_000, 100
 
 def describe_failure(exc: BaseException) -> str:
     """Return the status description OpenTelemetry gives a span that an exception left."""
-    return f"{_errors.class_name(exc)}: {safe_str(exc)}"
+    return f"{errors.class_name(exc)}: {safe_str(exc)}"
 
 
 class Span(OtelView):
@@ -193,9 +194,9 @@ class Span(OtelView):
         if self.end_ns is not None and self._refuse("Tried calling _add_event on an ended span."):
             return
         details: dict[object, Any] = {
-            "exception.type": _errors.describe_type(exception),
+            "exception.type": errors.describe_type(exception),
             "exception.message": safe_str(exception),
-            "exception.stacktrace": _errors.format_stack(exception, self.max_frames),
+            "exception.stacktrace": errors.format_stack(exception, self.max_frames),
             "exception.escaped": safe_str(escaped),
         }
         for key, value in items_of(attributes):
@@ -239,13 +240,13 @@ class Span(OtelView):
             brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
             marks[_MARK] = self.span_id
         except Exception:  # noqa: BLE001 - an exception of the application may refuse to be marked: told in full
-            _logger.debug("An exception of type %s could not be marked.", _errors.class_name(exc))
+            _logger.debug("An exception of type %s could not be marked.", errors.class_name(exc))
         parent = self.local_parent  # read once: another thread may be ending this span
         if parent is not None:
             parent.failed_child_id = self.span_id
         message = safe_str(exc)
         if brief:
-            self.set_attribute(_tags.ERROR_TYPE, _errors.describe_type(exc))
+            self.set_attribute(_tags.ERROR_TYPE, errors.describe_type(exc))
             self.set_attribute(_tags.ERROR_MESSAGE, message)
         else:
             self.record_exception(exc, escaped=True)
@@ -434,7 +435,7 @@ class Span(OtelView):
                 self._set_value(text, value)
             return
         self.dropped_values += 1
-        _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", _errors.class_name(key))
+        _logger.debug("Dropped an attribute: its name is empty or no text, but of type %s.", errors.class_name(key))
 
     def _set_value(self, key: str, value: Any) -> None:  # Any: values of every type
         """Set a value of any type, and charge the queue for it."""

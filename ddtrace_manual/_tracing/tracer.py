@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanKind
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace.status import Status, StatusCode
 
-from ddtrace_manual._context import (
+from ddtrace_manual._base.context import (
     CLOSED_KEY,
     COLLECTION,
     ENTERING,
@@ -28,11 +28,11 @@ from ddtrace_manual._context import (
     set_current,
     take_entry,
 )
-from ddtrace_manual._errors import class_name, safe_str
-from ddtrace_manual._values import is_a, is_true
+from ddtrace_manual._base.errors import class_name, safe_str
+from ddtrace_manual._base.values import is_a, is_true
 
-from .source import SpanSource
 from .span import NOTED_KEYS, describe_failure
+from .span_factory import SpanSource
 from .values import clean_items, nanoseconds, size_of
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Attributes as they are kept, and how many bytes they take.
 
-Nothing is dropped because of its type; what is kept of one value is written in `_values.py`, typing for the wire
+Nothing is dropped because of its type; what is kept of one value is written in `_base/values.py`, typing for the wire
 happens in `_mapping`. Keys become text as in the SDK: empty ones and objects without a text of their own are dropped.
 
 Source: spec/span-mapping.md §7; OpenTelemetry specification, common/attribute limits.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ddtrace_manual._values import clean_key, clean_value, items_of, nanoseconds
+from ddtrace_manual._base.values import clean_key, clean_value, items_of, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

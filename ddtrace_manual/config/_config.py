@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from typing_extensions import Self, Unpack
 
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base.log import get_logger
 
 from ._agent_url import statsd_host_and_port, without_user_info
 from ._derived import derive_all

@@ -18,7 +18,7 @@ from ._client import ClientRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["aiohttp_trace_config"]
 

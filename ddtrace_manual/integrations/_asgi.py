@@ -18,15 +18,15 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ddtrace_manual._log import get_logger
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._setup import flush
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.log import get_logger
+from ddtrace_manual._setup.lifecycle import flush
 
 from ._http import HttpRules, current_rules, quoted_path
 from ._server import ServerOptions, ServerRequest
 
 if TYPE_CHECKING:
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["AsgiMiddleware"]
 

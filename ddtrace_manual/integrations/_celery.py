@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 import celery
 from celery import signals
 
-from ddtrace_manual._context import get_current
-from ddtrace_manual._foreign import NoopSpan
-from ddtrace_manual._propagate import inject
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import begin, leave
+from ddtrace_manual._api.other_provider import NoopSpan
+from ddtrace_manual._api.propagate import inject
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._api.start import begin, leave
+from ddtrace_manual._base.context import get_current
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._incoming import Incoming, link_to

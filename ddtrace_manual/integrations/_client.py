@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from ddtrace_manual._context import Context, get_current, restore
-from ddtrace_manual._foreign import NoopSpan
-from ddtrace_manual._propagate import inject
-from ddtrace_manual._span import activate_span, begin, leave
+from ddtrace_manual._api.other_provider import NoopSpan
+from ddtrace_manual._api.propagate import inject
+from ddtrace_manual._api.start import activate_span, begin, leave
+from ddtrace_manual._base.context import Context, get_current, restore
 
 from ._hooks import call_hook
 from ._http import CLIENT_NAME, STATUS, current_rules, known_method, mark_failed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["ClientRequest"]
 

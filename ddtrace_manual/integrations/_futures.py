@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from typing_extensions import ParamSpec, Unpack
 
-from ddtrace_manual._context import get_current, set_current
-from ddtrace_manual._propagate import continue_trace, inject
-from ddtrace_manual._scope import span
+from ddtrace_manual._api.propagate import continue_trace, inject
+from ddtrace_manual._api.scope import span
+from ddtrace_manual._base.context import get_current, set_current
 
 if TYPE_CHECKING:
     from contextvars import Context as ContextVars
 
-    from ddtrace_manual._types import SpanOptions
+    from ddtrace_manual._model.types import SpanOptions
 
 __all__ = [
     "ContextExecutor",

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import grpc
 from typing_extensions import Self
 
-from ddtrace_manual._context import get_current, restore
-from ddtrace_manual._foreign import NoopSpan
-from ddtrace_manual._propagate import inject
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import activate_span, begin, leave
+from ddtrace_manual._api.other_provider import NoopSpan
+from ddtrace_manual._api.propagate import inject
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._api.start import activate_span, begin, leave
+from ddtrace_manual._base.context import get_current, restore
 
 from ._hooks import call_hook
 from ._incoming import Incoming
 
 if TYPE_CHECKING:
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["GrpcClientInterceptor", "GrpcServerInterceptor"]
 

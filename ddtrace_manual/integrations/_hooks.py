@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import get_logger
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

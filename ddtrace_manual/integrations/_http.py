@@ -19,14 +19,14 @@ from urllib.parse import quote
 
 from opentelemetry.trace import StatusCode
 
-from ddtrace_manual import _tags
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base import tags as _tags
 from ddtrace_manual._model import STATUS_ERROR
-from ddtrace_manual._runtime import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
     from ddtrace_manual.config import Config
 
 __all__ = [

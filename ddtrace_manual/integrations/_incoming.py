@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, switch_to
-from ddtrace_manual._foreign import NoopSpan
+from ddtrace_manual._api.other_provider import NoopSpan
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._api.start import begin
+from ddtrace_manual._base.context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, switch_to
 from ddtrace_manual._model import LinkRecord, RemoteContext
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._span import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["Incoming", "link_to"]
 

@@ -21,9 +21,9 @@ from typing import Any, Final, cast
 
 from opentelemetry import trace
 
-from ddtrace_manual._context import SPAN_KEY, get_current
-from ddtrace_manual._ids import MASK_64, format_trace_id
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import SPAN_KEY, get_current
+from ddtrace_manual._base.ids import MASK_64, format_trace_id
 
 __all__ = [
     "BraceFormatter",

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from typing_extensions import Unpack
 
-from ddtrace_manual._context import SPAN_KEY, Context, add_entry, get_current, take_entry
-from ddtrace_manual._options import check, checked_links
-from ddtrace_manual._propagate import inject
-from ddtrace_manual._runtime import RUNTIME
-from ddtrace_manual._scope import span
-from ddtrace_manual._span import leave
+from ddtrace_manual._api.options import check, checked_links
+from ddtrace_manual._api.propagate import inject
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._api.scope import span
+from ddtrace_manual._api.start import leave
+from ddtrace_manual._base.context import SPAN_KEY, Context, add_entry, get_current, take_entry
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._incoming import Incoming, link_to
@@ -37,8 +37,8 @@ from ._incoming import Incoming, link_to
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ddtrace_manual._scope import SpanScope
-    from ddtrace_manual._types import Span, SpanOptions
+    from ddtrace_manual._api.scope import SpanScope
+    from ddtrace_manual._model.types import Span, SpanOptions
 
 __all__ = ["message_carrier", "producer_headers", "traced_consumer", "traced_producer"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ddtrace_manual import _tags
-from ddtrace_manual._span import leave
+from ddtrace_manual._api.start import leave
+from ddtrace_manual._base import tags
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._hooks import call_hook
@@ -14,7 +14,7 @@ from ._http import ROUTE, SERVER_NAME, STATUS, HttpRules, known_method, mark_fai
 from ._incoming import Incoming
 
 if TYPE_CHECKING:
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["ServerOptions", "ServerRequest"]
 
@@ -156,8 +156,8 @@ class ServerRequest(Incoming):
         route = route or span.get_tag(ROUTE) or self.route
         if route:
             span.set_tag(ROUTE, route)
-            if span.get_tag(_tags.RESOURCE_NAME) == self._resource:
-                span.set_tag(_tags.RESOURCE_NAME, f"{self._resource} {route}")
+            if span.get_tag(tags.RESOURCE_NAME) == self._resource:
+                span.set_tag(tags.RESOURCE_NAME, f"{self._resource} {route}")
         if status:
             span.set_tag(STATUS, status)
             if status in self._rules.server_errors:

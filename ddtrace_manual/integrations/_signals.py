@@ -11,7 +11,7 @@ import signal
 import threading
 
 from ddtrace_manual._export import SignalHandler
-from ddtrace_manual._setup import flush, send_without_delay, shut_down_before_death
+from ddtrace_manual._setup.lifecycle import flush, send_without_delay, shut_down_before_death
 from ddtrace_manual.exceptions import ConfigurationError
 
 __all__ = ["shutdown_on_signals"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 
 from ._http import HttpRules, current_rules, quoted_path
 from ._server import ServerOptions, ServerRequest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-    from ddtrace_manual._types import Span
+    from ddtrace_manual._model.types import Span
 
 __all__ = ["WsgiMiddleware"]
 

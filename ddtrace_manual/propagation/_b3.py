@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base.ids import MASK_64
 from ddtrace_manual._model import AUTO_KEEP, AUTO_REJECT, USER_KEEP, PropagationState, RemoteContext
 
 from ._settings import B3, B3_MULTI

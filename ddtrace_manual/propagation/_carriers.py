@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from opentelemetry.propagators.textmap import Getter, Setter, default_getter, default_setter
 
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base.log import get_logger
 
 __all__ = ["CarrierReader", "write_headers"]
 

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 from opentelemetry.propagators.textmap import default_setter
 
-from ddtrace_manual import _tags
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base import tags as _tags
+from ddtrace_manual._base.log import get_logger
 from ddtrace_manual._model import PropagationState, RemoteContext
 
 from . import _b3, _baggage, _datadog, _tracecontext

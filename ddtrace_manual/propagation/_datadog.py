@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual import _tags
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base import tags as _tags
+from ddtrace_manual._base.ids import MASK_64
 from ddtrace_manual._model import PropagationState, RemoteContext
 
 from ._settings import DATADOG

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base.log import get_logger
 
 from ._baggage import LEGACY_PREFIX
 

@@ -12,11 +12,11 @@ from opentelemetry.propagators.textmap import TextMapPropagator, default_getter,
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace import Span as OtelSpan
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, get_current
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base.context import REMOTE_CONTEXT_KEY, SPAN_KEY, get_current
+from ddtrace_manual._base.log import get_logger
+from ddtrace_manual._base.tags import BAGGAGE_PREFIX
 from ddtrace_manual._model import RANDOM_FLAG, PropagationState, RemoteContext
-from ddtrace_manual._remote import BAGGAGE_KEY, BAGGAGE_METADATA_KEY, baggage_metadata, remote_context_of
-from ddtrace_manual._tags import BAGGAGE_PREFIX
+from ddtrace_manual._model.remote import BAGGAGE_KEY, BAGGAGE_METADATA_KEY, baggage_metadata, remote_context_of
 
 from . import _tracecontext
 from ._baggage import text_of

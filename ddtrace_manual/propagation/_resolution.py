@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual import _tags
+from ddtrace_manual._base import tags
 from ddtrace_manual._model import LinkRecord, RemoteContext
 
 from . import _probability
@@ -94,7 +94,7 @@ def organisation_marker(found: Sequence[RemoteContext]) -> str | None:
     primary = found[0]
     for each in found:
         if each is primary or (each.style == TRACECONTEXT and each.trace_id == primary.trace_id):
-            marker = each.tags.get(_tags.ORG_MARKER) if each.tags else None
+            marker = each.tags.get(tags.ORG_MARKER) if each.tags else None
             if marker:
                 return marker
     return None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import TraceState
 
-from ddtrace_manual import _tags
-from ddtrace_manual._ids import MASK_64
+from ddtrace_manual._base import tags as _tags
+from ddtrace_manual._base.ids import MASK_64
 from ddtrace_manual._model import (
     AUTO_KEEP,
     AUTO_REJECT,

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ddtrace_manual import _tags
+from ddtrace_manual._base import tags as _tags
 
 from . import _probability
 from ._values import BLANKS, is_decision_maker, is_printable, is_propagated_tag, parse_origin, parse_priority

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ddtrace_manual import _tags
-from ddtrace_manual._ids import MASK_64
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base import tags
+from ddtrace_manual._base.ids import MASK_64
+from ddtrace_manual._base.log import get_logger
 
 __all__ = [
     "BLANKS",
@@ -36,7 +36,7 @@ _DECISION_MAKERS = frozenset(f"-{mechanism}" for mechanism in range(256))
 _DECISION_MAKER = re.compile("-[0-9]{1,3}")
 _TRACE_ID_HIGH = re.compile("[0-9a-f]{16}")
 _ZERO_HIGH = "0" * 16
-_PREFIX_LENGTH = len(_tags.PROPAGATED_PREFIX)
+_PREFIX_LENGTH = len(tags.PROPAGATED_PREFIX)
 
 
 def is_printable(text: str) -> bool:
@@ -100,7 +100,7 @@ def is_propagated_tag(key: str) -> bool:
     """Whether the key may be sent: `_dd.p.` and at least one of 0x21-0x7E except `,` and `=` (§4.3)."""
     return (
         len(key) > _PREFIX_LENGTH
-        and key.startswith(_tags.PROPAGATED_PREFIX)
+        and key.startswith(tags.PROPAGATED_PREFIX)
         and is_printable(key)
         and " " not in key
         and "," not in key

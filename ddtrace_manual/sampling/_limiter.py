@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
 
 __all__ = ["RateLimiter"]
 

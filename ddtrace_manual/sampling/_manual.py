@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddtrace_manual._tags import MANUAL_DROP, MANUAL_KEEP, OPENTRACING_PRIORITY
+from ddtrace_manual._base.tags import MANUAL_DROP, MANUAL_KEEP, OPENTRACING_PRIORITY
 
 from ._rates import is_number
 

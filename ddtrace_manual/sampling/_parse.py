@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
-from ddtrace_manual._log import get_logger
+from ddtrace_manual._base.log import get_logger
 from ddtrace_manual.exceptions import ConfigurationError, RemoteConfigError
 
 from ._rates import clamp_rate, is_number

@@ -12,12 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from ddtrace_manual._model import (
-    MECHANISM_REMOTE_DYNAMIC_RULE,
-    MECHANISM_REMOTE_USER_RULE,
-    MECHANISM_RULE,
-    SpanRecord,
-)
+from ddtrace_manual._model import MECHANISM_REMOTE_DYNAMIC_RULE, MECHANISM_REMOTE_USER_RULE, MECHANISM_RULE, SpanRecord
 from ddtrace_manual.exceptions import ConfigurationError
 
 from ._globs import Glob

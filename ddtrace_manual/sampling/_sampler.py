@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.tags import DECISION_MAKER, ENV, KNUTH_SAMPLE_RATE
 from ddtrace_manual._model import (
     AUTO_KEEP,
     AUTO_REJECT,
@@ -27,7 +28,6 @@ from ddtrace_manual._model import (
     SegmentRecord,
     SpanRecord,
 )
-from ddtrace_manual._tags import DECISION_MAKER, ENV, KNUTH_SAMPLE_RATE
 
 from ._limiter import RateLimiter
 from ._manual import ASKING_TAGS, manual_request

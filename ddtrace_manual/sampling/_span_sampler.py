@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ddtrace_manual._clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
+from ddtrace_manual._base.tags import SPAN_SAMPLING_MAX_PER_S, SPAN_SAMPLING_MECHANISM, SPAN_SAMPLING_RATE
 from ddtrace_manual._model import MECHANISM_SPAN_RULE, DDSpan
-from ddtrace_manual._tags import SPAN_SAMPLING_MAX_PER_S, SPAN_SAMPLING_MECHANISM, SPAN_SAMPLING_RATE
 
 from ._globs import Glob
 from ._limiter import RateLimiter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from ddtrace_manual._ids import MASK_64, IdSource
+from ddtrace_manual._base.ids import MASK_64, IdSource
 
 __all__ = ["FixedClock", "SequentialIds"]
 

@@ -14,12 +14,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 from opentelemetry.util._once import Once
 
-from ddtrace_manual import _setup
-from ddtrace_manual._context import Context, get_current, set_current
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import Context, get_current, set_current
+from ddtrace_manual._base.log import LOGGER_NAME
 from ddtrace_manual._export import Counters
-from ddtrace_manual._log import LOGGER_NAME
-from ddtrace_manual._log_setup import apply_log_settings, undo_log_settings
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._setup import lifecycle as _setup
+from ddtrace_manual._setup.log_handlers import apply_log_settings, undo_log_settings
 from ddtrace_manual._tracing import OpenSegments, TracerProvider
 from ddtrace_manual.propagation import _otel as _propagation
 

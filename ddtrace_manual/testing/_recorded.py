@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ddtrace_manual import _tags
+from ddtrace_manual._base import tags
 from ddtrace_manual._model import STATUS_ERROR
 
 if TYPE_CHECKING:
@@ -102,17 +102,17 @@ class RecordedSpan:
     @property
     def error_type(self) -> str | None:
         """Type of the exception or whatever `set_error` was given."""
-        return self.dd["meta"].get(_tags.ERROR_TYPE)
+        return self.dd["meta"].get(tags.ERROR_TYPE)
 
     @property
     def error_message(self) -> str | None:
         """Text of the exception or whatever `set_error` was given."""
-        return self.dd["meta"].get(_tags.ERROR_MESSAGE)
+        return self.dd["meta"].get(tags.ERROR_MESSAGE)
 
     @property
     def error_stack(self) -> str | None:
         """Traceback, on the innermost span that saw the exception."""
-        return self.dd["meta"].get(_tags.ERROR_STACK)
+        return self.dd["meta"].get(tags.ERROR_STACK)
 
     @property
     def events(self) -> list[EventRecord]:

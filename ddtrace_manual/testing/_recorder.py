@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self, Unpack
 
-from ddtrace_manual import _setup
 from ddtrace_manual._mapping import Mapper
+from ddtrace_manual._setup import lifecycle as _setup
 
 from . import _expect
 from ._fixed import FixedClock, SequentialIds
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from ddtrace_manual._base.ids import IdSource
     from ddtrace_manual._export import Counters
-    from ddtrace_manual._ids import IdSource
     from ddtrace_manual._model import DDSpan, SegmentRecord
+    from ddtrace_manual._setup.pipeline import Parts
     from ddtrace_manual._tracing import Span, TracerProvider
-    from ddtrace_manual._wiring import Parts
     from ddtrace_manual.config import Config
     from ddtrace_manual.config._settings_type import Settings
 

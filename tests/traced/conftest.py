@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.context import Context
 
-from ddtrace_manual._context import SPAN_KEY, get_current, set_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import SPAN_KEY, get_current, set_current
 from ddtrace_manual._tracing import TracerProvider
 
 if TYPE_CHECKING:

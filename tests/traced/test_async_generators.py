@@ -344,7 +344,7 @@ def test_without_an_event_loop(spans):
 
 def test_before_configure(monkeypatch, spans):
     """Without an engine the steps, what is sent and what is thrown pass through."""
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     @dd.traced
     async def talk():

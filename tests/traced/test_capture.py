@@ -8,7 +8,7 @@ import logging
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 
 
 def captured(spans):

@@ -179,7 +179,7 @@ def test_abandoned(spans):
 @pytest.mark.parametrize("engine", [True, False])
 def test_any_awaitable(monkeypatch, engine):
     """A callable that is marked as a coroutine function may return any awaitable."""
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     if not engine:
         monkeypatch.setattr(RUNTIME, "engine", None)

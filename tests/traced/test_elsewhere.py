@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import get_current
 
 
 @dd.traced("function")

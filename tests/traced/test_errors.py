@@ -10,8 +10,8 @@ import sys
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual._errors import IgnoredExceptions
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.errors import IgnoredExceptions
 
 
 def events(span):

@@ -137,7 +137,7 @@ def test_local_functions_do_not_pickle():
 
 def test_decorated_before_and_after(monkeypatch, spans):
     """A function decorated before there is an engine is traced once there is one."""
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     engine = RUNTIME.engine
     monkeypatch.setattr(RUNTIME, "engine", None)
@@ -224,7 +224,7 @@ def test_an_additional_processor_sees_the_span(spans):
     """A processor of the user's gets start and end."""
     from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     seen = []
 

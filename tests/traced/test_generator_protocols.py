@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
+from ddtrace_manual._base.context import get_current
 
 PROGRAMS = st.lists(
     st.sampled_from(

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
+from ddtrace_manual._base.context import get_current
 
 
 def count(limit: int, *, start: int = 0):
@@ -392,7 +392,7 @@ def test_active_across_yield(spans):
 
 def test_before_configure(monkeypatch, spans):
     """Without an engine the steps, what is sent and the result pass through."""
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     @dd.traced
     def talk():

@@ -14,7 +14,7 @@ import warnings
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 
 
 def plain(a, b=2, /, c=3, *rest: int, d, e=5, **more) -> str: ...

@@ -167,7 +167,7 @@ def test_what_a_callable_option_may_return(spans):
 
 def test_callables_are_not_called_for_nobody(monkeypatch):
     """Without an engine no callable option is called."""
-    from ddtrace_manual._runtime import RUNTIME
+    from ddtrace_manual._api.runtime import RUNTIME
 
     monkeypatch.setattr(RUNTIME, "engine", None)
     called = []

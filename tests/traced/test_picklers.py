@@ -71,8 +71,8 @@ sys.stdout.buffer.write(pickler.dumps({name: globals()[name] for name in names})
 READER = """
 import asyncio, importlib, sys
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._base.context import get_current
+from ddtrace_manual._api.runtime import RUNTIME
 from ddtrace_manual._tracing import TracerProvider
 
 finished = []
@@ -181,7 +181,7 @@ def _undecorated(value):
 POOL = """
 import multiprocessing, sys
 import ddtrace_manual as dd
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 from ddtrace_manual._tracing import TracerProvider
 
 @dd.traced("work", service="s")

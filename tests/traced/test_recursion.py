@@ -10,8 +10,8 @@ import threading
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import get_current
 
 OPTIONS = {
     "plain": {},
@@ -106,7 +106,7 @@ def test_depth(monkeypatch, spans, kind, options, configured):
 DEEP = """
 import functools, mmap, os, struct, sys
 import ddtrace_manual as dd
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 from ddtrace_manual._tracing import TracerProvider
 
 if sys.argv[1] == "configured":

@@ -3,8 +3,8 @@
 import pytest
 from opentelemetry.context import Context
 
-from ddtrace_manual._context import set_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import set_current
 from ddtrace_manual.propagation import _otel
 
 

@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from ddtrace_manual._periodic import PeriodicThread, Wakeup
+from ddtrace_manual._base.periodic import PeriodicThread, Wakeup
 
 WAIT_S = 10.0
 
@@ -148,7 +148,7 @@ def test_a_system_without_threads_is_reported(monkeypatch, caplog):
 def test_a_forked_child_gets_a_thread_of_its_own():
     code = """
 import os, threading
-from ddtrace_manual._periodic import PeriodicThread
+from ddtrace_manual._base.periodic import PeriodicThread
 called = threading.Semaphore(0)
 order = []
 def after_fork():

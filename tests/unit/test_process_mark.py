@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from ddtrace_manual._ids import IdSource
-from ddtrace_manual._process_mark import ProcessIdMark, make_process_mark
+from ddtrace_manual._base.ids import IdSource
+from ddtrace_manual._base.process_mark import ProcessIdMark, make_process_mark
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

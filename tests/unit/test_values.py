@@ -1,4 +1,4 @@
-"""Tests for `_values.py`: what is kept of one value, and how long that takes."""
+"""Tests for `_base/values.py`: what is kept of one value, and how long that takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uuid import UUID
 
 import pytest
 
-from ddtrace_manual._values import (
+from ddtrace_manual._base.values import (
     MAX_BYTES,
     MAX_ELEMENTS,
     clean_key,

@@ -53,7 +53,7 @@ for _ in range(2):
 """
     )
     lines = run("-c", program, auto=True, DD_TRACE_OTEL_ENABLED="false", **OURS).stdout.splitlines()
-    assert lines[0].startswith("ddtrace_manual._setup False")
+    assert lines[0].startswith("ddtrace_manual._setup.lifecycle False")
     assert lines[1:] == ["True False", "True False"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
-from ddtrace_manual._context import set_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import set_current
+from ddtrace_manual._setup import lifecycle as _setup
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from opentelemetry import trace
 
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
+from ddtrace_manual._setup import lifecycle as _setup
 from ddtrace_manual.sampling import SamplingRule, SpanSamplingRule, keeps, parse_remote_rules
 
 pytestmark = pytest.mark.integration

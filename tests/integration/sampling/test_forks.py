@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.skipif(not hasattr(os, "fork"
 PROGRAM = """
 import json, os, sys
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
+from ddtrace_manual._setup import lifecycle as _setup
 from ddtrace_manual.sampling import parse_remote_rules
 
 dd.configure()

@@ -16,11 +16,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider as StockProvider
 
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
 from ddtrace_manual._cli import connection, process_checks
 from ddtrace_manual._cli.connection import explain_no_answer
 from ddtrace_manual._cli.doctor import examine, import_application
 from ddtrace_manual._cli.findings import summary, traces_can_arrive
+from ddtrace_manual._setup import lifecycle as _setup
 from ddtrace_manual.config import Config
 
 NOBODY = "http://127.0.0.1:9"

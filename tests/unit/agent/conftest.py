@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ddtrace_manual._agent import AgentClient, Headers, Response, RetryPolicy
-from ddtrace_manual._log import RateLimitedLogger, get_logger
+from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 

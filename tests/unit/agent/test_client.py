@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ddtrace_manual import _log
 from ddtrace_manual._agent import AgentClient, AgentInfo, Headers, RequestsTransport, Response, RetryPolicy
+from ddtrace_manual._base import log
 from ddtrace_manual.exceptions import AgentConnectionError, AgentResponseError, AgentTimeoutError
 
 BACK_OFF = [0.1, 0.2, 0.4, 0.8, 1.6]
@@ -275,7 +275,7 @@ def test_log(transport, client, caplog, monkeypatch):
     The end is told as soon as there is room, unless the failure is back.
     """
     now = 100.0
-    monkeypatch.setattr(_log, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: now))
     caplog.set_level(logging.INFO, "ddtrace_manual")
     refused, away = answer(400), AgentConnectionError("refused")
     steps = [  # seconds later, what, its answer, the line

@@ -15,12 +15,7 @@ from opentelemetry import context as otel_context
 
 from ddtrace_manual._agent import Headers, RequestsTransport
 from ddtrace_manual._agent.transport import MAX_RESPONSE_BYTES, split_agent_url
-from ddtrace_manual.exceptions import (
-    AgentConnectionError,
-    AgentResponseError,
-    AgentTimeoutError,
-    ConfigurationError,
-)
+from ddtrace_manual.exceptions import AgentConnectionError, AgentResponseError, AgentTimeoutError, ConfigurationError
 
 LONG_S = 5.0
 SHORT_S = 0.5

@@ -18,11 +18,13 @@ from ddtrace_manual._export import (
     Outbox,
     Pace,
     Pipeline,
-    outbox,
     payloads,
     pipeline,
     rounds,
     worker,
+)
+from ddtrace_manual._export import (
+    delivery as outbox,
 )
 from ddtrace_manual._model import SegmentRecord, SpanRecord
 from ddtrace_manual.exceptions import AgentConnectionError

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ddtrace_manual._encoded import EncodedChunk
 from ddtrace_manual._encoding import V05Encoder, decode_v04
+from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 from ddtrace_manual._export import ChunkPacker, Counters
 
 

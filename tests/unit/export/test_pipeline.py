@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from ddtrace_manual._agent import AgentInfo
-from ddtrace_manual._encoded import EncodedChunk
+from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 from ddtrace_manual._export import ChunkSteps, Counters, Pipeline
 from ddtrace_manual._model import SegmentRecord, SpanRecord
 from ddtrace_manual._stats import AggregationRules, TraceFilters

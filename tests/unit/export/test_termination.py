@@ -129,7 +129,7 @@ def fresh_configuration(clean_runtime, monkeypatch):
     from opentelemetry import trace
     from opentelemetry.util._once import Once
 
-    from ddtrace_manual import _setup
+    from ddtrace_manual._setup import lifecycle as _setup
 
     fresh = _setup._Setup()
     fresh.is_exit_hooked = True

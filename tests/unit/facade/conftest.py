@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ddtrace_manual import _log_setup, _setup
+from ddtrace_manual._setup import lifecycle as _setup
+from ddtrace_manual._setup import log_handlers as _log_setup
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
 
 

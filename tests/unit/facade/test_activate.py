@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider as SDKProvider
 
 import ddtrace_manual as dd
-from ddtrace_manual import _types
-from ddtrace_manual._foreign import NOOP_SPAN, ForeignSpan, NoopSpan
+from ddtrace_manual._api.other_provider import NOOP_SPAN, ForeignSpan, NoopSpan
+from ddtrace_manual._model import types
 from ddtrace_manual._tracing import TracerProvider
 from ddtrace_manual.exceptions import ConfigurationError
 
@@ -107,7 +107,7 @@ def test_one_activation_is_entered_by_two_threads():
 
 
 def test_with_on_a_span_is_explained_once(caplog, monkeypatch):
-    monkeypatch.setattr(_types._Hints, "told_about_with", False)
+    monkeypatch.setattr(types._Hints, "told_about_with", False)
     with caplog.at_level(logging.DEBUG, "ddtrace_manual.span"):
         for _ in range(2):
             with engine_span() as span:

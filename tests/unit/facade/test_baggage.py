@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current, set_current
+from ddtrace_manual._base.context import get_current, set_current
 from ddtrace_manual.integrations import wrap
 
 

@@ -6,7 +6,7 @@ import pytest
 from opentelemetry import trace
 
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
+from ddtrace_manual._setup import lifecycle as _setup
 
 NOWHERE = {
     "agent_url": "http://127.0.0.1:1",

@@ -7,9 +7,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanContext
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
+from ddtrace_manual._base.context import get_current
+from ddtrace_manual._model.types import SpanOptions
 from ddtrace_manual._tracing import TracerProvider
-from ddtrace_manual._types import SpanOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

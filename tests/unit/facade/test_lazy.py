@@ -11,7 +11,7 @@ PROGRAM = """
 import builtins, importlib, sys
 import ddtrace_manual as dd
 from ddtrace_manual import testing
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 
 if {decorate_first}:
     dd.traced(lambda: None)
@@ -41,8 +41,8 @@ for name, module in sandbox.items():
     if name.startswith("ddtrace_manual"):
         assert host[name] is module, name
 assert dd.Config is host["ddtrace_manual.config"].Config
-from ddtrace_manual import _traced_targets
-assert host["ddtrace_manual._traced_targets"] is _traced_targets
+from ddtrace_manual._decorators import dispatch as _traced_targets
+assert host["ddtrace_manual._decorators.dispatch"] is _traced_targets
 """
 
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 import ddtrace_manual as dd
-from ddtrace_manual import _context
-from ddtrace_manual._context import get_current
+from ddtrace_manual._base import context as _context
+from ddtrace_manual._base.context import get_current
 from ddtrace_manual.integrations import traced_consumer, traced_producer
 
 HEADERS = {"x-datadog-trace-id": "7", "x-datadog-parent-id": "8", "x-datadog-sampling-priority": "1"}

@@ -21,9 +21,11 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util._once import Once
 
 import ddtrace_manual as dd
-from ddtrace_manual import _log, _log_setup, _setup
+from ddtrace_manual._base import log
 from ddtrace_manual._export import SignalHandler
 from ddtrace_manual._receiver.server import FakeAgent
+from ddtrace_manual._setup import lifecycle as _setup
+from ddtrace_manual._setup import log_handlers as _log_setup
 from ddtrace_manual.config import SETTINGS
 
 DATADOG = {
@@ -467,7 +469,7 @@ CASES = [
     ("DD_TRACE_LOG_FILE_LEVEL", "ERROR", file_handler(lambda handler: handler.level), [logging.DEBUG], [logging.ERROR], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
     ("DD_TRACE_LOG_FILE_SIZE_BYTES", "99", file_handler(lambda handler: handler.maxBytes), [15_728_640], [99], {"DD_TRACE_LOG_FILE": "{folder}/a.log"}),
     ("DD_TRACE_LOG_DIRECTORY", "{folder}/logs", handlers, [], ["PrivateLogFile"], {}),
-    ("DD_TRACE_LOGGING_RATE", "5", lambda w: _log._Shared.interval_s, 60, 5, {}),
+    ("DD_TRACE_LOGGING_RATE", "5", lambda w: log._Shared.interval_s, 60, 5, {}),
     ("DD_LOGS_INJECTION", "false", lambda w: _setup.RUNTIME.logs_injection, True, False, {}),
     ("DD_TRACE_STATS_COMPUTATION_ENABLED", "false", many(lambda w: bool(w.stats())), True, False, {}),
     ("DD_TRACE_STATS_COMPUTATION_IGNORE_AGENT_VERSION", "true", old_agent, False, True, {}),

@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 import ddtrace_manual as dd
-from ddtrace_manual._context import get_current
-from ddtrace_manual._span import OUTCOME_TAG
+from ddtrace_manual._api.start import OUTCOME_TAG
+from ddtrace_manual._base.context import get_current
 from ddtrace_manual.exceptions import ConfigurationError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ddtrace_manual as dd
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
 from ddtrace_manual.config import Config
 from ddtrace_manual.integrations._http import HttpRules, current_rules, known_method, quoted_path
 from ddtrace_manual.testing import SpanRecorder

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanKind
 
+from ddtrace_manual._base.errors import Outcome
+from ddtrace_manual._encoding import templates
 from ddtrace_manual._encoding.text_forms import with_text_events, with_text_links
 from ddtrace_manual._encoding.wire_text import repaired
-from ddtrace_manual._errors import Outcome
-from ddtrace_manual._mapping import Mapper, MappingSettings, templates
+from ddtrace_manual._mapping import Mapper, MappingSettings
 from ddtrace_manual._mapping import attributes as attributes_module
 from ddtrace_manual._mapping.attributes import GUARDED, RENAMED, RESERVED, RULED_PREFIXES, SPECIAL
 from ddtrace_manual._mapping.names import STEERING

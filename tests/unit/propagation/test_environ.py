@@ -6,7 +6,7 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry.context.context import Context
 
-from ddtrace_manual._remote import remote_context_of
+from ddtrace_manual._model.remote import remote_context_of
 from ddtrace_manual.propagation import (
     DatadogPropagator,
     PropagationSettings,

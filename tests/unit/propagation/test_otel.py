@@ -10,9 +10,9 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY
+from ddtrace_manual._base.context import REMOTE_CONTEXT_KEY
 from ddtrace_manual._model import RemoteContext, SegmentRecord
-from ddtrace_manual._remote import remote_context_of, without_baggage_metadata
+from ddtrace_manual._model.remote import remote_context_of, without_baggage_metadata
 from ddtrace_manual.propagation import (
     B3MultiPropagator,
     B3Propagator,

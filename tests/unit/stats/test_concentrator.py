@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddtrace_manual._encoded import StatsShape
+from ddtrace_manual._encoding.encoded_chunk import StatsShape
 from ddtrace_manual._encoding.sketch import LatencySketch
 from ddtrace_manual._stats import concentrator as concentrator_module
 from ddtrace_manual._stats.aggregation import AggregationKey, AggregationRules

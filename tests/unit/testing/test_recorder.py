@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import ddtrace_manual as dd
-from ddtrace_manual import _setup
-from ddtrace_manual._context import get_current
-from ddtrace_manual._runtime import RUNTIME
+from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.context import get_current
+from ddtrace_manual._setup import lifecycle as _setup
 from ddtrace_manual.propagation import _otel
 from ddtrace_manual.testing import FixedClock, SpanRecorder
 

@@ -8,9 +8,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from ddtrace_manual._context import REMOTE_CONTEXT_KEY, SPAN_KEY, activate, get_current, restore
+from ddtrace_manual._base.context import REMOTE_CONTEXT_KEY, SPAN_KEY, activate, get_current, restore
 from ddtrace_manual._model import LinkRecord, RemoteContext
-from ddtrace_manual._tracing.source import SpanSource
+from ddtrace_manual._tracing.span_factory import SpanSource
 
 REMOTE = SpanContext(7 << 64 | 5, 9, True, TraceFlags(1))
 

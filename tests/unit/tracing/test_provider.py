@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, TraceFlags, set_span_in_context
 
-from ddtrace_manual._ids import IdSource
+from ddtrace_manual._base.ids import IdSource
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
 from ddtrace_manual._tracing.provider import limits_from_environment, limits_of
 

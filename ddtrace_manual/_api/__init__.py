@@ -1,0 +1,1 @@
+"""What users call: spans, the current span, headers and baggage."""

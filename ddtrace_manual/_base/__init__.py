@@ -1,0 +1,1 @@
+"""Ground floor: clock, context, errors, ids, log and tag names."""

@@ -1,0 +1,1 @@
+"""`@traced`: one module for each kind of callable."""

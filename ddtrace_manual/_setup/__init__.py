@@ -1,0 +1,1 @@
+"""The only wiring of the parts, and the only global state."""
