@@ -93,6 +93,11 @@ class PeriodicThread:
         """Whether the thread was started in this process and has not ended."""
         return self._thread is not None and self._pid == os.getpid() and not self._has_ended
 
+    @property
+    def ident(self) -> int | None:
+        """Identifier of the thread, as `threading.get_ident()` gives it there; `None` when there is none."""
+        return self._thread.ident if self._thread is not None else None
+
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs now. After `stop` nothing is started."""
         if self._is_stopping:
@@ -139,9 +144,9 @@ class PeriodicThread:
 
     def _recreate(self) -> None:
         """Start the thread of a forked child; that of the parent does not exist here."""
-        self._thread = self._wakeup = None
-        if self._is_stopping:
+        if self._is_stopping or self._pid == os.getpid():
             return
+        self._thread = self._wakeup = None
         if self._after_fork is None or self._after_fork():
             self.start()
 

@@ -140,6 +140,7 @@ def _check_info(answer: Response, info: AgentInfo | None, config: Config, url: s
     else:
         yield ok(f"It takes traces at {path}")
     yield _statistics(info, config)
+    yield _remote_configuration(info, config)
 
 
 def _no_info(answer: Response, url: str) -> Finding:
@@ -171,6 +172,17 @@ def _statistics(info: AgentInfo, config: Config) -> Finding:
         "The Agent computes trace statistics itself: it cannot take them from here.",
         "Nothing is lost, but all traces are sent to it. Agents from 7.65 on can.",
     )
+
+
+def _remote_configuration(info: AgentInfo, config: Config) -> Finding:
+    if not config.remote_configuration_enabled:
+        return note("Remote configuration is switched off here: settings cannot be changed from Datadog.")
+    if {"/v0.7/config", "v0.7/config"}.isdisjoint(info.endpoints):
+        return note(
+            "The Agent does not offer remote configuration: settings cannot be changed from Datadog.",
+            "Set `remote_configuration.enabled: true` in the Agent, or DD_REMOTE_CONFIGURATION_ENABLED=false here.",
+        )
+    return ok(f"It offers remote configuration, asked for every {config.remote_config_poll_interval_seconds:g} s")
 
 
 def _check_clock(answer: Response, asked_ns: int, answered_ns: int) -> Iterator[Finding]:

@@ -229,6 +229,10 @@ class Mapper:
         except Exception:  # noqa: BLE001 - a broken observer must not cost the chunk
             self._log.error("observer", "the observer of skipped spans failed", exc_info=True)
 
+    def named_services(self) -> list[str]:
+        """Return the services that spans named themselves, oldest first; at most some hundred."""
+        return list(self._spans.named_services)
+
     # --- views of open spans, for the sampler ------------------------------------------------------------------------
 
     def service_name(self, span: SpanRecord) -> str:

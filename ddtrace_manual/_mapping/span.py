@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from ddtrace_manual._base import tags
-from ddtrace_manual._encoding.templates import FIELD_KEYS, KINDS, PlainKeys, ScopeEntry, ServiceTemplates, Template
+from ddtrace_manual._encoding.templates import (
+    FIELD_KEYS,
+    KINDS,
+    MAX_SERVICES,
+    PlainKeys,
+    ScopeEntry,
+    ServiceTemplates,
+    Template,
+)
 from ddtrace_manual._model import STATUS_ERROR, DDSpan, SpanRecord
 
 from .attributes import RULED_PREFIXES, format_value, number_of, text_of
@@ -82,6 +90,8 @@ class SpanMapper:
         self._hostname = settings.hostname
         self._fast = fast and not self.names.resource_steers
         self.scopes: dict[int, ScopeEntry] = {}
+        self.named_services: dict[str, None] = {}
+        """Services that spans named themselves, oldest first."""
         facade, otel = self.rules.facade_rules.keys, self.rules.otel_rules.keys
         ruled = OWN_KEYS | self.rules.constant_keys
         self.is_plain = (
@@ -199,6 +209,8 @@ class SpanMapper:
         values = span.values
         of_scope = entry.fields
         service = names.service_name(span, of_scope)
+        if service not in self.named_services:
+            self._note_service(service)
         meta, metrics = self.rules.write(span, service, entry.before, entry.after)
         if tags.SERVICE_SOURCE not in meta and values and self._is_named_by_hand(span, values):
             meta[tags.SERVICE_SOURCE] = "m"
@@ -327,7 +339,13 @@ class SpanMapper:
         probe = SpanRecord()
         probe.operation_name = ""  # the facade's reserved attributes always count
         probe.values = {_SERVICE_NAME: own_service}
-        return entry.add_service(own_service, self.names.service_name(probe))
+        service = self.names.service_name(probe)
+        self._note_service(service)
+        return entry.add_service(own_service, service)
+
+    def _note_service(self, service: str) -> None:
+        if len(self.named_services) < MAX_SERVICES:
+            self.named_services[service] = None
 
     def _add_template(self, entry: ScopeEntry, common: ServiceTemplates, variant: int) -> Template:
         """Make the template of a variant by mapping a span without attributes."""

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .faults import Fault, Script
 from .http_server import LoopbackReceiver, Reply, Request
-from .store import REMOTE_CONFIG_PATH, STATS_PATH, TELEMETRY_PATH, TRACE_PATHS, Received, Store, decode
+from .remote_config import remote_config_answer
+from .store import FLARE_PATH, REMOTE_CONFIG_PATH, STATS_PATH, TELEMETRY_PATH, TRACE_PATHS, Received, Store, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["DEFAULT_INFO", "FakeAgent"]
 
 DEFAULT_INFO: Final[dict[str, Any]] = {  # Any: JSON
     "version": "7.65.0",
-    "endpoints": ["/info", *TRACE_PATHS, STATS_PATH, TELEMETRY_PATH, REMOTE_CONFIG_PATH],
+    "endpoints": ["/info", *TRACE_PATHS, STATS_PATH, TELEMETRY_PATH, REMOTE_CONFIG_PATH, FLARE_PATH],
     "client_drop_p0s": True,
     "span_events": True,
     "span_meta_structs": True,
@@ -53,7 +54,7 @@ class FakeAgent(LoopbackReceiver):
         store: What was received; see also `traces()`, `spans()`, `stats()`, `telemetry()` and `requests()`.
         info: JSON document that `/info` answers; its hash is the `Datadog-Agent-State` of every answer.
         rates: Sampling rates by `service:…,env:…`, in every answer to traces.
-        remote_config: JSON document that `/v0.7/config` answers.
+        remote_config: JSON document that `/v0.7/config` answers; see `set_remote_config`.
     """
 
     def __init__(self, *, port: int = 0, store: Store | None = None) -> None:
@@ -62,6 +63,7 @@ class FakeAgent(LoopbackReceiver):
         self.info: dict[str, Any] = dict(DEFAULT_INFO)  # Any: JSON, here and below
         self.rates: dict[str, float] = {}
         self.remote_config: dict[str, Any] = {}
+        self._remote_version = 0
         self._script = Script()
         # What the store offers is offered here too: one object is enough in a test.
         self.requests = self.store.requests
@@ -155,7 +157,16 @@ class FakeAgent(LoopbackReceiver):
             return _TAKEN, json.dumps(self.remote_config).encode()
         if path == TELEMETRY_PATH:
             return _TELEMETRY_TAKEN, b"{}"
-        return (_TAKEN, b"{}") if path == STATS_PATH else (_UNKNOWN, b"404 page not found\n")
+        return (_TAKEN, b"{}") if path in (STATS_PATH, FLARE_PATH) else (_UNKNOWN, b"404 page not found\n")
+
+    def set_remote_config(self, files: Mapping[str, object]) -> None:
+        """Offer these files by remote configuration from now on, and no others.
+
+        Args:
+            files: Path, for example `datadog/2/APM_TRACING/1/config`, to content: what becomes JSON, or bytes.
+        """
+        self._remote_version += 1
+        self.remote_config = remote_config_answer(files, self._remote_version)
 
     def info_body(self) -> bytes:
         """Return the answer to `/info`."""

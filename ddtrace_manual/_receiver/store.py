@@ -18,11 +18,21 @@ if TYPE_CHECKING:
     from ddtrace_manual._encoding import StatsPayload
     from ddtrace_manual._model import DDSpan
 
-__all__ = ["REMOTE_CONFIG_PATH", "STATS_PATH", "TELEMETRY_PATH", "TRACE_PATHS", "Received", "Store", "decode"]
+__all__ = [
+    "FLARE_PATH",
+    "REMOTE_CONFIG_PATH",
+    "STATS_PATH",
+    "TELEMETRY_PATH",
+    "TRACE_PATHS",
+    "Received",
+    "Store",
+    "decode",
+]
 
 STATS_PATH: Final = "/v0.6/stats"
 TELEMETRY_PATH: Final = "/telemetry/proxy/api/v2/apmtelemetry"
 REMOTE_CONFIG_PATH: Final = "/v0.7/config"
+FLARE_PATH: Final = "/tracer_flare/v1"
 
 _DECODERS: Final[Mapping[str, Callable[[bytes], Any]]] = {  # Any: each payload has a shape of its own
     "/v0.4/traces": decode_v04,

@@ -6,7 +6,7 @@ The state is one `_Setup`, guarded by its lock, and the slot `_runtime.RUNTIME` 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
@@ -18,6 +18,8 @@ from ddtrace_manual._base.errors import IgnoredExceptions
 from ddtrace_manual._base.log import get_logger
 from ddtrace_manual.exceptions import ConfigurationError
 
+from .counter_snapshot import CounterSnapshot
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,53 +30,12 @@ if TYPE_CHECKING:
     from ddtrace_manual.config._settings_type import Settings
 
     from .pipeline import Parts
+    from .remote import RemoteControl
     from .startup import StartupCheck
 
 __all__ = ["CounterSnapshot", "configure", "counters", "flush", "shutdown"]
 
 _log = get_logger("setup")
-
-
-@dataclass(frozen=True, slots=True)
-class CounterSnapshot:
-    """What happened in this process so far, also before an earlier `shutdown()`.
-
-    While no span starts or ends and nothing is being sent, `created = open + finished` and
-    `finished = queued + sent + filtered + dropped`.
-    """
-
-    created_spans: int = 0
-    open_spans: int = 0
-    """Started and not ended, also those that the application has forgotten."""
-    finished_spans: int = 0
-    queued_spans: int = 0
-    """Finished and not yet delivered, those among them that wait for others of their trace."""
-    queued_bytes: int = 0
-    sent_spans: int = 0
-    sent_traces: int = 0
-    """Chunks; a trace that was flushed in parts counts once for each."""
-    sent_bytes: int = 0
-    sent_payloads: int = 0
-    filtered_spans: int = 0
-    """Not sent because the trace is unsampled or the Agent's filters reject it."""
-    dropped_spans: Mapping[str, int] = field(default_factory=dict)
-    """Lost, by reason: `overfull_buffer`, `trace_processor`, `serialization_error`, `too_large`, `rejected`,
-    `shutdown`, `after_shutdown`."""
-    dropped_traces: Mapping[str, int] = field(default_factory=dict)
-    requests: int = 0
-    """Requests with traces, retries included."""
-    failed_requests: int = 0
-    stats_payloads: int = 0
-    """Payloads of statistics that were taken."""
-    lost_stats_payloads: int = 0
-    """Payloads of statistics that were not; they are never sent twice."""
-    collapsed_spans: Mapping[str, int] = field(default_factory=dict)
-    """Spans counted in statistics under `tracer_blocked_value`, by the limit that was reached: `whole_key`,
-    `resource`, `http_endpoint`, `peer_tags`, `additional_metric_tags`."""
-    events: Mapping[str, int] = field(default_factory=dict)
-    """Failures of functions the application gave to the library, by name."""
-    last_error: str = ""
-    """Why the last payload was not delivered."""
 
 
 class Recording(Protocol):
@@ -100,6 +61,7 @@ class _Setup:
         self.recording: Recording | None = None
         self.startup_shown: Mapping[str, object] | None = None
         self.startup_check: StartupCheck | None = None
+        self.remote: RemoteControl | None = None
         self.is_exit_hooked = False
         self.has_told_about_foreign = False
 
@@ -133,6 +95,7 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     if config is not None and not isinstance(config, Config):
         raise ConfigurationError(f"config must be a Config, not {type(config).__name__}; settings are given by name")
     effective = Config(**settings) if config is None else config.evolve(**settings) if settings else config
+    effective = effective.with_remote({})  # what Datadog says is put over it again
     with _setup.lock:
         if _setup.recording is not None:
             effective = _setup.recording.adjust(effective)
@@ -140,6 +103,7 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
         effective.log_warnings()
         provider = _build(effective)
         _install(provider, effective)
+        _start_remote(effective)
         _tell_about_startup(effective)
         if not _setup.is_exit_hooked:
             _setup.is_exit_hooked = True
@@ -198,8 +162,11 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     check, _setup.startup_check = _setup.startup_check, None
     if check is not None:
         check.cancel()
+    remote, _setup.remote = _setup.remote, None
+    if remote is not None:
+        remote.stop()
     provider, parts = _setup.provider, _setup.parts
-    if provider is None or not provider.is_running:
+    if provider is None or not (provider.is_running or (remote is not None and remote.has_disabled_tracing)):
         return True
     delivered = provider.stop(timeout_s)
     if parts is not None:
@@ -391,6 +358,57 @@ def _install_propagator(parts: Parts) -> None:
         _log.warning("The OpenTelemetry propagator could not be installed", exc_info=True)
 
 
+def _start_remote(config: Config) -> None:
+    """Poll for remote configuration, if it is on and there is an Agent to poll; a test that records does not."""
+    former, _setup.remote = _setup.remote, None
+    if former is not None:
+        former.stop()
+    parts = _setup.parts
+    if not config.remote_configuration_enabled or _setup.recording is not None or parts is None or not parts.has_agent:
+        return
+    _make_remote(parts, former).start()
+
+
+def _make_remote(parts: Parts, former: RemoteControl | None) -> RemoteControl:
+    """Make what polls for these parts; what the former one had put into effect stays."""
+    from .remote import RemoteControl  # noqa: PLC0415
+    from .startup import startup_fields  # noqa: PLC0415 - not loaded when it is off
+
+    _setup.remote = remote = RemoteControl(
+        parts,
+        is_current=lambda control: control is _setup.remote and parts is _setup.parts,
+        lock=lambda: _setup.lock,
+        renew_lock=_renew_lock,
+        stop_recording=_stop_recording,
+        publish=_publish_config,
+        startup_fields=lambda: startup_fields(parts.config, parts),
+        counters=lambda: asdict(counters()),
+        former=former,
+    )
+    remote.apply_inherited()
+    return remote
+
+
+def _publish_config(config: Config) -> None:
+    """Show a configuration that has come into effect while running."""
+    if _setup.provider is not None:
+        _setup.provider.config = config
+
+
+def _renew_lock() -> None:
+    _setup.lock = threading.RLock()
+
+
+def _stop_recording(parts: Parts) -> None:
+    """Make no more spans and headers; traces in progress finish and are sent."""
+    if _setup.provider is not None:
+        _setup.provider.stop_recording()
+    parts.stop_propagating()
+    _use_propagator(parts)
+    if not RUNTIME.use_otel and parts.config.trace_otel_enabled:
+        _install_propagator(parts)
+
+
 def _tell_about_startup(config: Config) -> None:
     """Write the start-up line and have the Agent checked, unless all is as it was shown before.
 
@@ -420,7 +438,7 @@ def _renew_after_fork() -> EngineHooks:
     from .log_handlers import renew_log_file  # noqa: PLC0415
     from .pipeline import Parts  # noqa: PLC0415
 
-    _setup.lock = threading.RLock()
+    _renew_lock()
     _setup.startup_check = None
     former, provider = _setup.parts, _setup.provider
     if former is None or provider is None:  # pragma: no cover - hooks exist only with both
@@ -441,6 +459,9 @@ def _renew_after_fork() -> EngineHooks:
     provider.use_pipeline(flush=parts.worker.flush, shutdown=parts.worker.shutdown)
     RUNTIME.count = _setup.counters.count
     _use_propagator(parts)
+    if (remote := _setup.remote) is not None:
+        remote.succeed_after_fork()
+        _make_remote(parts, remote).start()
     return parts.hooks
 
 

@@ -336,6 +336,11 @@ class Parts:
         """Where requests to the Agent go, without credentials."""
         return str(getattr(self.client.transport, "address", without_user_info(self.config.trace_agent_url)))
 
+    @property
+    def has_agent(self) -> bool:
+        """Whether there is an Agent to talk to, and not only a log."""
+        return not isinstance(self.client.transport, LogTransport)
+
     # -- changes at run time -------------------------------------------------------------------------
 
     def change_mapping(self, **changes: Any) -> None:  # Any: values of MappingSettings
@@ -349,6 +354,12 @@ class Parts:
         self.sampler.span_view = mapper
         self.steps.map_chunk, self.steps.apply_chunk_tags = mapper.map_chunk, mapper.apply_chunk_tags
         self.steps.map_directly = mapper.map_directly
+
+    def stop_propagating(self) -> None:
+        """Read and write no headers any more, as when tracing is switched off."""
+        settings = replace(self.propagator.settings, enabled=False)
+        self.propagator = Propagator(settings, local_marker=lambda: self.org_marker)
+        self.otel_propagator = DatadogPropagator(self.propagator)
 
     def inherit(self, parent: Parts) -> None:
         """Take over, in a forked child, what the parent process had learned."""

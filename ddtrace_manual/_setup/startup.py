@@ -63,7 +63,7 @@ def log_startup(
 def startup_fields(config: Config, parts: Parts) -> dict[str, Any]:  # Any: JSON
     """Return what the start-up line shows: what is in effect, which may be less than what is configured.
 
-    Telemetry, remote configuration and runtime metrics do not exist here yet: they are never said to be on.
+    Telemetry and runtime metrics do not exist here yet: they are never said to be on.
     No secret is among the fields.
     """
     return {
@@ -88,7 +88,7 @@ def startup_fields(config: Config, parts: Parts) -> dict[str, Any]:  # Any: JSON
         "partial_flush_min_spans": config.trace_partial_flush_min_spans,
         "propagation_style_inject": _joined(config.trace_propagation_style_inject),
         "propagation_style_extract": _joined(config.trace_propagation_style_extract),
-        "remote_config_enabled": False,
+        "remote_config_enabled": config.remote_configuration_enabled and parts.has_agent,
         "telemetry_enabled": False,
         "stats_computation_enabled": config.trace_stats_computation_enabled and config.apm_tracing_enabled,
         "integrations": [],

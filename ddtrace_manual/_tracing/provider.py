@@ -316,6 +316,10 @@ class TracerProvider(SDKTracerProvider):
             self._atexit_handler = None
         return delivered
 
+    def stop_recording(self) -> None:
+        """Make spans without effect from now on; those that are open finish and are exported."""
+        self._drop_engine()
+
     def _make_engine(self) -> None:
         engine = Engine(resource=self._resource, ids=self._ids, segments=self._segments)
         self._configure_engine(engine)

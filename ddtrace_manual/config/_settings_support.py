@@ -144,7 +144,6 @@ REMOTE: tuple[Setting, ...] = (
         "Take changes of some settings from Datadog while running.",
         aliases=("DD_REMOTE_CONFIG_ENABLED",),
         deprecated=frozenset({"DD_REMOTE_CONFIG_ENABLED"}),
-        awaits="remote configuration",
     ),
     Setting(
         "DD_REMOTE_CONFIG_POLL_INTERVAL_SECONDS",
@@ -152,7 +151,6 @@ REMOTE: tuple[Setting, ...] = (
         5.0,
         "Time between two polls, at most 5; the sign is ignored.",
         aliases=("DD_REMOTECONFIG_POLL_SECONDS",),
-        awaits="remote configuration",
     ),
 )
 

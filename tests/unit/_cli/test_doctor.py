@@ -50,6 +50,7 @@ def test_a_good_agent(agent):
         "version 7.65.0",
         "/v0.4/traces",
         "statistics",
+        "offers remote configuration",
         "clock agrees",
         "200 OK",
         "0.5",
@@ -76,6 +77,7 @@ def test_an_agent_with_limits_is_described(agent):
     found = doctor(agent.url, DD_TRACE_API_VERSION="v1.0")
     assert "does not list the endpoint /v1.0/traces; for traces it lists: /v0.4/traces" in said(found, "warning")
     assert "computes trace statistics itself" in said(found, "note")
+    assert "does not offer remote configuration" in said(found, "note")
     off = doctor(agent.url, DD_TRACE_STATS_COMPUTATION_ENABLED="false")
     assert "switched off here" in said(off, "note")
 

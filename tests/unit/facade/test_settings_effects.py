@@ -517,8 +517,10 @@ ELSEWHERE = {
     "DD_TRACE_HTTP_CLIENT_TAG_QUERY_STRING",
     "DD_HTTP_SERVER_TAG_QUERY_STRING",
     "DD_TRACE_OBFUSCATION_QUERY_STRING_REGEXP",
+    "DD_REMOTE_CONFIGURATION_ENABLED",
+    "DD_REMOTE_CONFIG_POLL_INTERVAL_SECONDS",
 }
-"""What only the helpers for HTTP look at; tested with them."""
+"""What only the helpers for HTTP or remote configuration look at; tested with them."""
 
 
 @pytest.mark.parametrize(

@@ -123,17 +123,16 @@ def test_line_has_every_field(setup, caplog, monkeypatch):
 
 
 def test_line_does_not_promise_what_does_not_exist(setup, caplog, monkeypatch):
-    """Whatever is configured: telemetry, remote configuration and runtime metrics are not on."""
+    """Whatever is configured: telemetry and runtime metrics are not on."""
     for name in (
         "DD_INSTRUMENTATION_TELEMETRY_ENABLED",
-        "DD_REMOTE_CONFIGURATION_ENABLED",
         "DD_RUNTIME_METRICS_ENABLED",
     ):
         monkeypatch.setenv(name, "true")
     dd.configure(agent_url=NOBODY)
     shown = json.loads(lines(caplog, CONFIGURATION)[0])
     assert not shown["telemetry_enabled"]
-    assert not shown["remote_config_enabled"]
+    assert shown["remote_config_enabled"]
     assert not shown["runtime_metrics_enabled"]
 
 
@@ -217,11 +216,11 @@ def test_a_line_that_cannot_be_collected_is_reported(setup, caplog, monkeypatch)
 
 
 def test_configure_leaves_the_http_library_and_threads_alone():
-    """What `gevent` patches is imported, and a thread started, only when the first payload goes out."""
+    """Without remote configuration, what `gevent` patches is imported, and a thread started, with the first payload."""
     program = """
 import sys, threading
 import ddtrace_manual as dd
-dd.configure(agent_url='http://127.0.0.1:9')
+dd.configure(agent_url='http://127.0.0.1:9', remote_configuration_enabled=False)
 with dd.span('open'):
     print(sorted({'ssl', 'requests', 'urllib3', 'http.client', '_ssl'} & sys.modules.keys()), threading.active_count())
 dd.shutdown(1)
