@@ -12,13 +12,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ddtrace_manual._receiver import TraceViewer
-from ddtrace_manual.config import process_environ
+from ddtrace_manual.config import Config, process_environ
 from ddtrace_manual.exceptions import ConfigurationError
+from ddtrace_manual.sampling import parse_sampling_rules
+from ddtrace_manual.sampling._rules import effective_rules
 
 from .live import Live
+
+if TYPE_CHECKING:
+    from ddtrace_manual.sampling import SamplingRule
 
 __all__ = ["add_run", "add_view", "split_program"]
 
@@ -83,7 +88,7 @@ def split_program(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _run(options: argparse.Namespace) -> int:
     try:
         command = _command(options.program)
-        viewer = TraceViewer(port=options.port, web=options.web, forward_url=options.forward)
+        viewer = TraceViewer(port=options.port, web=options.web, forward_url=options.forward, rules=_rules())
     except ConfigurationError as exc:
         return _complain(f"run: {exc}", _WRONG_COMMAND_LINE)
     with contextlib.ExitStack() as stack:
@@ -104,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _view(options: argparse.Namespace) -> int:
     try:
-        viewer = TraceViewer(port=options.port, forward_url=options.forward)
+        viewer = TraceViewer(port=options.port, forward_url=options.forward, rules=_rules())
     except ConfigurationError as exc:
         return _complain(f"view: {exc}", _WRONG_COMMAND_LINE)
     with contextlib.ExitStack() as stack:
@@ -119,6 +124,12 @@ def _view(options: argparse.Namespace) -> int:
         _until_stopped(live)
         live.finish()
     return 0
+
+
+def _rules() -> tuple[SamplingRule, ...]:
+    """Return the rules of the environment, which a program started from here has too."""
+    config = Config.load(argv=[""])
+    return effective_rules(parse_sampling_rules(config.trace_sampling_rules), config.trace_sample_rate, None, None)
 
 
 def _listens(viewer: TraceViewer, stack: contextlib.ExitStack) -> bool:

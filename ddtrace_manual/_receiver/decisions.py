@@ -5,15 +5,20 @@ Source: spec/sampling.md §2, §12.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ddtrace_manual.sampling import keeps
 
+from .rule_matching import local_root, matching_rule
+
 if TYPE_CHECKING:
+    from ddtrace_manual.sampling._rules import CompiledRule
+
     from .spans import CleanSpan
 
-__all__ = ["explain_decision", "local_root"]
+__all__ = ["explain_decision"]
 
 _PRIORITY: Final = "_sampling_priority_v1"
 _MECHANISMS: Final = {
@@ -36,16 +41,13 @@ _PRIORITIES: Final = {
 }
 
 
-def local_root(spans: Iterable[CleanSpan]) -> CleanSpan | None:
-    """Return the span that the sampling decision was made on: the earliest without a parent among the spans."""
-    found = list(spans)
-    ids = {span["span_id"] for span in found}
-    tops = [span for span in found if not span["parent_id"] or span["parent_id"] not in ids]
-    return min(tops or found, key=lambda span: (span["parent_id"] != 0, span["start"]), default=None)
+def explain_decision(spans: Iterable[CleanSpan], rules: Sequence[CompiledRule] = ()) -> dict[str, Any]:
+    """Return `kept` (`None` when no span says), `priority`, `mechanism` and the explanation as `lines`.
 
-
-def explain_decision(spans: Iterable[CleanSpan]) -> dict[str, Any]:
-    """Return `kept` (`None` when no span says), `priority`, `mechanism` and the explanation as `lines`."""
+    Args:
+        spans: The spans of one trace.
+        rules: Rules that the program probably had: no span says which rule decided, only at which rate.
+    """
     found = list(spans)
     root = local_root(found)
     if root is None:
@@ -58,6 +60,8 @@ def explain_decision(spans: Iterable[CleanSpan]) -> dict[str, Any]:
     else:
         lines = [f"Priority {priority:g}: {_meaning(priority)}."]
         lines.append(_who(mechanism, root))
+        if mechanism == "3":
+            lines += _which_rule(root, found, rules)
         lines += _rates(root, found, priority)
     lines += _single_spans(found)
     return {
@@ -80,6 +84,17 @@ def _who(mechanism: str | None, root: CleanSpan) -> str:
     reason = _MECHANISMS.get(mechanism, "a mechanism that is not known here")
     inherited = " The span that decided is not among the spans received." if root["parent_id"] else ""
     return f"Mechanism {mechanism} (_dd.p.dm): {reason}.{inherited}"
+
+
+def _which_rule(root: CleanSpan, spans: list[CleanSpan], rules: Sequence[CompiledRule]) -> list[str]:
+    """Return which of the rules it was, when one matches and has the rate that was used."""
+    index = matching_rule(root, rules)
+    if index is None or rules[index].rate.value != _first(root, spans, "metrics", "_dd.rule_psr"):
+        return []
+    rule = rules[index].rule
+    if rule.matches_everything and index == len(rules) - 1:
+        return [f"Of the settings here, the last rule matches, which is for everything: {json.dumps(rule.to_dict())}."]
+    return [f"Of the settings here, rule {index + 1} matches: {json.dumps(rule.to_dict(), ensure_ascii=False)}."]
 
 
 def _rates(root: CleanSpan, spans: list[CleanSpan], priority: float) -> list[str]:

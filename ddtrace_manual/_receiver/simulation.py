@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ddtrace_manual.sampling import RateLimiter, SamplingRule
 from ddtrace_manual.sampling._rules import CompiledRule
 
-from .decisions import local_root
+from .rule_matching import local_root, matching_rule
 
 if TYPE_CHECKING:
     from .spans import CleanSpan
@@ -72,23 +72,6 @@ class _StartTimes:
 
 
 @dataclass(slots=True)
-class _View:
-    """How rules see a recorded span."""
-
-    def service_name(self, span: Any, /) -> str:
-        return cast("str", span["service"])
-
-    def operation_name(self, span: Any, /) -> str:
-        return cast("str", span["name"])
-
-    def resource_name(self, span: Any, /) -> str:
-        return cast("str", span["resource"])
-
-    def tag(self, span: Any, key: str, /) -> object:
-        return span["meta"].get(key, span["metrics"].get(key))
-
-
-@dataclass(slots=True)
 class _Report:
     total: Tally = field(default_factory=Tally)
     by_rule: dict[int | str, Tally] = field(default_factory=dict)
@@ -119,7 +102,7 @@ def simulate(
     """
     compiled = [CompiledRule(rule) for rule in rules]
     roots = [root for spans in traces if (root := local_root(spans)) is not None]
-    clock, view, report = _StartTimes(), _View(), _Report()
+    clock, report = _StartTimes(), _Report()
     roots.sort(key=lambda root: root["start"])
     if roots:
         clock.now_ns = roots[0]["start"]
@@ -129,7 +112,7 @@ def simulate(
         if root["meta"].get("_dd.p.dm") == "-4":
             report.add("manual", root, kept=root["metrics"].get(_PRIORITY, 1) > 0, limited=False)
             continue
-        index = next((at for at, rule in enumerate(compiled) if rule.matches(cast("Any", root), view)), None)
+        index = matching_rule(root, compiled)
         if index is None:
             report.add("none", root, kept=True, limited=False)
             continue

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,8 @@ from urllib.parse import parse_qs
 
 from ddtrace_manual._encoding import decode_v04, decode_v05, decode_v1
 from ddtrace_manual.exceptions import ConfigurationError
-from ddtrace_manual.sampling import parse_sampling_rules
+from ddtrace_manual.sampling import SamplingRule, parse_sampling_rules
+from ddtrace_manual.sampling._rules import CompiledRule
 
 from .decisions import explain_decision
 from .forward import Forwarder
@@ -72,6 +73,7 @@ class TraceViewer(LoopbackReceiver):
         store: Where traces are kept; default: the last 500 traces within 64 MiB.
         web: Serve the page and its data.
         forward_url: Address of a real Agent that gets everything too; its answers are returned when it gives one.
+        rules: Sampling rules that the programs probably have, to say which one decided.
 
     Attributes:
         store: The traces.
@@ -82,11 +84,18 @@ class TraceViewer(LoopbackReceiver):
     """
 
     def __init__(
-        self, *, port: int = 0, store: TraceStore | None = None, web: bool = True, forward_url: str | None = None
+        self,
+        *,
+        port: int = 0,
+        store: TraceStore | None = None,
+        web: bool = True,
+        forward_url: str | None = None,
+        rules: Iterable[SamplingRule] = (),
     ) -> None:
         super().__init__(port)
         self.store = store if store is not None else TraceStore()
         self.forwarder = Forwarder(forward_url) if forward_url is not None else None
+        self._rules = [CompiledRule(rule) for rule in rules]
         self._pages: Mapping[tuple[str, str], Callable[[Request], Reply]] = (
             {
                 ("GET", "/"): _page,
@@ -155,7 +164,7 @@ class TraceViewer(LoopbackReceiver):
 
     def _trace(self, request: Request) -> Reply:
         found = self.store.find(_parameter(request, "id"))
-        return _NOT_FOUND if found is None else _json_reply(_trace_document(*found))
+        return _NOT_FOUND if found is None else _json_reply(_trace_document(*found, self._rules))
 
     def _search(self, request: Request) -> Reply:
         keys = self.store.search(_parameter(request, "q")[:_LONGEST_QUERY])
@@ -201,12 +210,12 @@ def _chunks(request: Request) -> list[list[CleanSpan]]:
     return [chunk for chunk in found if chunk]
 
 
-def _trace_document(summary: dict[str, Any], spans: list[CleanSpan]) -> dict[str, Any]:
+def _trace_document(summary: dict[str, Any], spans: list[CleanSpan], rules: list[CompiledRule]) -> dict[str, Any]:
     """Return a trace for the page: ids and times as text, because they exceed the numbers of JavaScript."""
     begin = min((span["start"] for span in spans), default=0)
     return {
         **summary,
-        "decision": explain_decision(spans),
+        "decision": explain_decision(spans, rules),
         "tree": [_span_document(span, begin) for span in sorted(spans, key=lambda each: each["start"])],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -148,13 +149,16 @@ def test_signals_reach_the_program(start, tmp_path, number):
     assert "1 trace · 1 span" in process.stderr.read()
 
 
-def test_the_page_stays_until_it_is_stopped(start):
+def test_the_page_stays_until_it_is_stopped(start, monkeypatch):
     """With `--web` the traces can be looked at after the program has ended; then its exit status counts."""
-    process = start(
-        "run", "--web", "--", sys.executable, "-c", f"{TRACED}with dd.span('work'): pass\nraise SystemExit(3)"
-    )
+    rules = [{"service": "none", "sample_rate": 0}, {"name": "wo*", "sample_rate": 1}]
+    monkeypatch.setenv("DD_TRACE_SAMPLING_RULES", json.dumps(rules))
+    program = f"{TRACED}with dd.span('work'): pass\nraise SystemExit(3)"
+    process = start("run", "--web", "--", sys.executable, "-c", program)
     url = wait_for_line(process.stderr, r"The page stays at (http\S+) until")[1]
     assert [trace["name"] for trace in requests.get(f"{url}/api/traces", timeout=10).json()["traces"]] == ["work"]
+    decision = requests.get(f"{url}/api/trace?id=%231", timeout=10).json()["decision"]
+    assert 'Of the settings here, rule 2 matches: {"sample_rate": 1.0, "name": "wo*"}.' in decision["lines"]
     assert "<title>Traces</title>" in requests.get(url, timeout=10).text
     assert stop(process) == 3
 

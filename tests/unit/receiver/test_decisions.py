@@ -3,8 +3,8 @@
 import pytest
 
 from ddtrace_manual._receiver.decisions import explain_decision
-
-KEPT_AT_HALF, DROPPED_AT_HALF = 1, 2  # trace ids by their hash
+from ddtrace_manual.sampling import SamplingRule
+from ddtrace_manual.sampling._rules import CompiledRule
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,29 @@ def test_values_on_another_span_count(make_span):
     child = make_span(1, 3, 2, start=5_000, meta={"_dd.p.dm": "-4"}, metrics={"_sampling_priority_v1": 2})
     decision = explain_decision([child, make_span(1, 2)])
     assert (decision["priority"], decision["mechanism"]) == (2, "4")
+
+
+RULES = [
+    CompiledRule(SamplingRule(0.0, service="other")),
+    CompiledRule(SamplingRule(1.0, resource="R")),
+    CompiledRule(SamplingRule(0.5)),
+]
+
+
+@pytest.mark.parametrize(
+    ("meta", "rate", "resource", "expected"),
+    [
+        ({"_dd.p.dm": "-3"}, 1.0, "r", 'rule 2 matches: {"sample_rate": 1.0, "resource": "R"}'),
+        ({"_dd.p.dm": "-3"}, 0.5, "x", "the last rule matches, which is for everything"),
+        ({"_dd.p.dm": "-3"}, 0.7, "r", None),  # the program had other rules
+        ({"_dd.p.dm": "-11"}, 1.0, "r", None),
+    ],
+)
+def test_which_rule_it_was(make_span, meta, rate, resource, expected):
+    """No span says; but rules of the environment that match and have that rate tell."""
+    metrics = {"_sampling_priority_v1": 2, "_dd.rule_psr": rate}
+    text = " ".join(explain_decision([make_span(1, meta=meta, metrics=metrics, resource=resource)], RULES)["lines"])
+    assert expected in text if expected else "Of the settings here" not in text
 
 
 def test_no_spans():
