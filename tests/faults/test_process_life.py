@@ -354,6 +354,24 @@ time.sleep(20)
     assert agent.accepted["p"] == 1
 
 
+def test_sigterm_delivers_what_is_finished_of_an_open_trace(program, agent):
+    """The root is never ended: its finished children arrive, and one line says what was left open."""
+    process = program.start(f"""{DEFAULT_ACTION}
+configure()
+root = dd.start_span("root", tags={{"seq": "root"}})
+for seq in ("1", "2"):
+    with dd.span("child", parent=root) as child: child.set_tag("seq", seq)
+os.write(1, b"ready\\n")
+time.sleep(20)
+""")
+    run_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM
+    assert err.startswith("1 spans were started and never ended")
+    arrived(agent, "1", "2")
+
+
 def test_sigterm_during_the_exit_waits_for_it(program, agent):
     """A signal that comes while the program delivers at its end does not cut that short."""
     agent.set_mode("late")
