@@ -11,7 +11,7 @@ from ddtrace_manual._base.clock import SYSTEM_CLOCK
 from ddtrace_manual.config import process_environ
 
 from .agent_checks import check_agent
-from .findings import Finding, ok, warning
+from .findings import Finding, note, ok, warning
 from .process_checks import check_application, check_libraries, check_proxies, check_settings
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def examine(
     yield from check_settings(config, variables)
     yield from check_libraries(variables)
     yield from check_proxies(variables)
+    if config.otel_traces_exporter == "console":
+        yield note("Traces are drawn on standard output, not sent", "Unset OTEL_TRACES_EXPORTER to send them.")
+        return
     yield from check_agent(config, clock, send_trace=send_trace)
 
 

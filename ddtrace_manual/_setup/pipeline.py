@@ -14,7 +14,7 @@ import platform
 import uuid
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
@@ -32,6 +32,7 @@ from ddtrace_manual._agent import (
 )
 from ddtrace_manual._base import tags as _tags
 from ddtrace_manual._base.clock import SYSTEM_CLOCK
+from ddtrace_manual._base.lazy import load
 from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._encoding import PayloadHeader, V1Encoder, new_packer
 from ddtrace_manual._export import (
@@ -467,6 +468,8 @@ def propagation_settings(config: Config) -> PropagationSettings:
 
 def _make_transport(config: Config) -> Transport:
     """Return the transport for the configured Agent; a URL it cannot use is reported and replaced."""
+    if config.otel_traces_exporter == "console":
+        return cast("Transport", load("_cli.console").ConsoleTransport())  # by name: only `_cli` prints
     has_address = any(map(config.is_set, ("trace_agent_url", "agent_host", "trace_agent_port")))
     if wants_log_transport(process_environ(), os.path.exists, has_address=has_address):
         return LogTransport()

@@ -134,7 +134,7 @@ class EffectiveSettings:
     metrics_otel_enabled: bool
     logs_otel_enabled: bool
     otel_resource_attributes: Mapping[str, str]
-    otel_traces_exporter: Literal["otlp", "none"] | None
+    otel_traces_exporter: Literal["otlp", "console", "none"] | None
     otel_metrics_exporter: Literal["otlp", "none"] | None
     otel_logs_exporter: Literal["otlp", "none"] | None
     otel_exporter_otlp_protocol: Literal["grpc", "http/protobuf", "http/json"]

@@ -172,9 +172,9 @@ class _Mapping:
     def exporters(self) -> None:
         traces = self._text("OTEL_TRACES_EXPORTER")
         if traces is not None and self._free("trace_enabled"):
-            exporter = self._parse("OTEL_TRACES_EXPORTER", _exporter.parse, traces)
+            exporter = self._parse("OTEL_TRACES_EXPORTER", _traces_exporter.parse, traces)
             if exporter is not None:
-                self._add("trace_enabled", exporter == "otlp", traces)
+                self._add("trace_enabled", exporter != "none", traces)
         metrics = self._text("OTEL_METRICS_EXPORTER")
         if metrics is not None and self._free("runtime_metrics_enabled"):
             exporter = self._parse("OTEL_METRICS_EXPORTER", _exporter.parse, metrics)
@@ -255,4 +255,5 @@ RESOURCE_KEYS: Final[Mapping[str, str]] = {
 }
 """Resource attribute, in lower case → setting it stands in for."""
 
-_exporter: Final[Kind] = BY_NAME["otel_traces_exporter"].kind
+_traces_exporter: Final[Kind] = BY_NAME["otel_traces_exporter"].kind
+_exporter: Final[Kind] = BY_NAME["otel_metrics_exporter"].kind

@@ -196,6 +196,7 @@ STATISTICS: tuple[Setting, ...] = (
 
 _PROTOCOL = choice("grpc", "http/protobuf", "http/json")
 _EXPORTER = choice("otlp", "none")
+_TRACES_EXPORTER = choice("otlp", "console", "none")
 _MILLISECONDS = integer(0, unit="ms")
 
 OTLP: tuple[Setting, ...] = (
@@ -218,9 +219,10 @@ OTLP: tuple[Setting, ...] = (
     ),
     Setting(
         "OTEL_TRACES_EXPORTER",
-        _EXPORTER,
+        _TRACES_EXPORTER,
         None,
-        "`none`: as `DD_TRACE_ENABLED=false`. `otlp`: traces go out by OTLP, which does not exist yet: they go to the"
+        "`none`: as `DD_TRACE_ENABLED=false`. `console`: traces are drawn on standard output, not sent."
+        " `otlp`: traces go out by OTLP, which does not exist yet: they go to the"
         " Agent.",
         otel_mapped=True,
     ),

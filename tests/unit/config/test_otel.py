@@ -127,7 +127,7 @@ INVALID = [
         "otel_traces_sampler_arg",
         {"dd_trace_sample_rate", "dd_trace_sampling_rules"},
     ),
-    ({"OTEL_TRACES_EXPORTER": "console"}, "otel_traces_exporter", {"dd_trace_enabled"}),
+    ({"OTEL_TRACES_EXPORTER": "zipkin"}, "otel_traces_exporter", {"dd_trace_enabled"}),
     ({"OTEL_METRICS_EXPORTER": "console"}, "otel_metrics_exporter", {"dd_runtime_metrics_enabled"}),
     ({"OTEL_LOGS_EXPORTER": "console"}, "otel_logs_exporter", {None}),
     ({"OTEL_LOG_LEVEL": "loud"}, "otel_log_level", {"dd_trace_debug", "dd_log_level", "dd_trace_log_level"}),
