@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddtrace_manual.config import GROUPS
+from ddtrace_manual.config import GROUPS, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,16 @@ The limits `OTEL_SPAN_*_LIMIT`, `OTEL_ATTRIBUTE_*_LIMIT`, `OTEL_EVENT_*_LIMIT` a
 differs from the defaults.
 """
 
+WITHOUT_EFFECT_INTRODUCTION = """\
+## Known, without effect
+
+These variables belong to other tracers or products of Datadog. `ddtrace-manual config` and `doctor` report those that
+are set. They have no name in code. Instead of `DD_TRACE_METHODS`, decorate the functions with `@traced`. Default span
+names always contain the class (`DD_TRACE_WRAP_SPAN_NAME_INCLUDE_CLASS`).
+
+| variable | default |
+|---|---|"""
+
 
 def render() -> str:
     """Return the whole page."""
@@ -76,6 +86,9 @@ def render() -> str:
     for title, rows in GROUPS.items():
         parts.append(f"## {title}\n")
         parts += [section for row in rows for section in _entry(row)]
+    parts.append(WITHOUT_EFFECT_INTRODUCTION)
+    parts += [f"| `{name}` | {f'`{default}`' if default else 'unset'} |" for name, default in WITHOUT_EFFECT.items()]
+    parts.append("")
     return "\n".join(parts)
 
 
@@ -95,9 +108,7 @@ def _entry(row: Setting) -> Iterator[str]:
         )
     if row.secret:
         yield "- secret: never shown, logged or reported"
-    if not row.has_effect:
-        yield "- accepted and reported, without effect"
-    elif row.awaits:
+    if row.awaits:
         yield f"- accepted and reported, without effect yet: it awaits {row.awaits}"
     yield ""
 

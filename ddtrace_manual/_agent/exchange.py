@@ -27,8 +27,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ddtrace_manual.exceptions import AgentConnectionError, AgentError, AgentResponseError, AgentTimeoutError
 
-from .pipe import PipeSocket, is_pipe
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -187,41 +185,25 @@ def _is_socket(path: str) -> bool:
         return True  # it has gone meanwhile, or nobody may look
 
 
-def _pipe_pool(path: str) -> type[HTTPConnectionPool]:
-    class _PipeConnection(_HTTPConnection):
-        def _new_conn(self) -> Any:  # Any: not quite a socket
-            return PipeSocket(path, _deadline.remaining_s())
-
-    class _PipePool(_HTTPPool):
-        ConnectionCls: Any = _PipeConnection  # Any: the protocol it is declared with is not met by urllib3 itself
-
-    return _PipePool
-
-
-def _local_pool(path: str) -> type[HTTPConnectionPool]:
-    return _pipe_pool(path) if is_pipe(path) else _unix_pool(path)
-
-
 class Exchanger:
     """Carries out exchanges over one pool of connections. Thread-safe; belongs to the process that made it.
 
     Args:
-        local_path: Socket or pipe to connect to whatever the URL says; `None` for TCP.
+        local_path: Socket to connect to whatever the URL says; `None` for TCP.
         max_bytes: Longest response body accepted.
         reuse_connections: Keep connections for further exchanges.
     """
 
     def __init__(self, local_path: str | None, max_bytes: int, *, reuse_connections: bool) -> None:
         self._max_bytes = max_bytes
-        # Nothing tells whether an idle pipe is still connected.
-        self._reuse_connections = reuse_connections and not (local_path and is_pipe(local_path))
+        self._reuse_connections = reuse_connections
         # One pool of one connection: a larger one is filled with placeholders anew for every request.
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
         self._prepared: dict[tuple[str, str], PreparedRequest] = {}
         self._in_use: dict[int, socket.socket] = {}
         self._interrupted: set[int] = set()
         self._adapter.poolmanager.pool_classes_by_scheme = {
-            "http": _HTTPPool if local_path is None else _local_pool(local_path),
+            "http": _HTTPPool if local_path is None else _unix_pool(local_path),
             "https": _HTTPSPool,
         }
 
@@ -256,7 +238,7 @@ class Exchanger:
     def interrupt(self, thread_id: int) -> None:
         """Let the exchange of another thread fail, if it waits for its peer."""
         sock = self._in_use.get(thread_id)
-        if isinstance(sock, socket.socket):  # no pipe
+        if sock is not None:
             self._interrupted.add(thread_id)
             with suppress(OSError):  # it has ended meanwhile
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of a TLS socket would pull its state away

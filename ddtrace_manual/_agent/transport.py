@@ -1,4 +1,4 @@
-"""One HTTP exchange with the Agent, over TCP, a Unix socket or a Windows named pipe.
+"""One HTTP exchange with the Agent, over TCP or a Unix socket.
 
 The whole exchange has one deadline, however slowly the other side answers; the answer is bounded;
 redirects, proxies, netrc and cookies do not exist here; nothing of it is traced.
@@ -27,8 +27,6 @@ from opentelemetry.context import (
 
 from ddtrace_manual.exceptions import AgentConnectionError, ConfigurationError
 
-from .pipe import is_pipe
-
 if TYPE_CHECKING:
     from .exchange import Exchanger
 
@@ -37,7 +35,6 @@ __all__ = ["MAX_RESPONSE_BYTES", "Headers", "RequestsTransport", "Response", "Tr
 MAX_RESPONSE_BYTES: Final = 1 << 20
 """Longest response body accepted, in bytes."""
 _UNIX_SCHEME: Final = "unix://"
-_PIPE_SCHEME: Final = "windows:"
 
 
 class Headers(Mapping[str, str]):
@@ -97,8 +94,8 @@ class RequestsTransport:
     Resolving a host name is not interrupted by the timeout; it only counts towards it.
 
     Args:
-        agent_url: `http://host:port[/prefix]`, `https://…`, `unix:///path` or `windows:` and the path of a pipe.
-        reuse_connections: Keep the connection open between requests; never across a fork, and no pipe.
+        agent_url: `http://host:port[/prefix]`, `https://…` or `unix:///path`.
+        reuse_connections: Keep the connection open between requests; never across a fork.
 
     Attributes:
         address: `agent_url` without credentials, for messages.
@@ -129,7 +126,7 @@ class RequestsTransport:
         return Response(status, Headers(fields), answer)
 
     def interrupt(self, thread_id: int) -> None:
-        """Break off the request that another thread waits for; not while it resolves a name, nor through a pipe."""
+        """Break off the request that another thread waits for; not while it resolves a name."""
         opened = self._opened.get(os.getpid())
         if opened is not None:
             opened.interrupt(thread_id)
@@ -156,7 +153,7 @@ class RequestsTransport:
 
 
 def split_agent_url(agent_url: str) -> tuple[str, str | None]:
-    """Return the base URL of requests without a trailing slash, and the path of the socket or pipe if there is one.
+    """Return the base URL of requests without a trailing slash, and the path of the socket if there is one.
 
     Raises:
         ConfigurationError: Not a URL this transport can use.
@@ -165,11 +162,6 @@ def split_agent_url(agent_url: str) -> tuple[str, str | None]:
         path = agent_url[len(_UNIX_SCHEME) :]
         if not path:
             raise ConfigurationError(f"{agent_url!r} names no socket")
-        return "http://localhost", path
-    if agent_url.startswith(_PIPE_SCHEME):
-        path = agent_url[len(_PIPE_SCHEME) :]
-        if not is_pipe(path):
-            raise ConfigurationError(f"{agent_url!r} names no pipe")
         return "http://localhost", path
     try:
         parts = urlsplit(agent_url)

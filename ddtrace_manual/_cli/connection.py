@@ -22,7 +22,6 @@ from .findings import Finding, problem
 __all__ = ["explain_no_answer"]
 
 _UNIX: Final = "unix://"
-_PIPE: Final = "windows:"
 _START_AGENT: Final = (
     "Start the Agent on that host, with `apm_config.enabled: true`, or name another address with DD_TRACE_AGENT_URL,"
     " or DD_AGENT_HOST and DD_TRACE_AGENT_PORT."
@@ -32,8 +31,6 @@ _IN_CONTAINER: Final = (
     " Agent (in Kubernetes `status.hostIP`), and let the Agent accept other hosts (DD_APM_NON_LOCAL_TRAFFIC=true)."
 )
 _OWN_SOCKET: Final = "Name the socket that `apm_config.receiver_socket` of the Agent names, usually apm.socket."
-
-_OWN_PIPE: Final = "Is the Agent running, with `apm_config.windows_pipe_name` set to the last part of that path?"
 
 
 def explain_no_answer(error: BaseException, url: str, timeout_s: float) -> Finding:
@@ -47,8 +44,6 @@ def explain_no_answer(error: BaseException, url: str, timeout_s: float) -> Findi
     cause = _root_cause(error)
     if url.startswith(_UNIX):
         return _socket_trouble(cause, url.removeprefix(_UNIX))
-    if url.startswith(_PIPE):
-        return problem(f"The pipe {url.removeprefix(_PIPE)} cannot be used: {cause}", _OWN_PIPE)
     where = url.partition("://")[2].partition("/")[0]
     for kind, explain in _NETWORK_TROUBLES:
         if isinstance(cause, kind):

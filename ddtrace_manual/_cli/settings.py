@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ddtrace_manual.config import SETTINGS, without_user_info
+from ddtrace_manual.config import SETTINGS, WITHOUT_EFFECT, without_user_info
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ddtrace_manual.config import Config, Setting
 
@@ -35,11 +35,17 @@ def as_rows(config: Config, *, everything: bool) -> Sequence[tuple[str, str, str
         config: The configuration to show.
         everything: Also settings that have their default.
     """
-    return [
+    rows = [
         (row.env or row.name, _cut(_text(_value(config, row))), _PLACES[config.origin(row.name)] + _remark(row))
         for row in SETTINGS
         if everything or config.origin(row.name) != "default" or row.name == "trace_agent_url"
     ]
+    rows += [
+        (name, _cut(_text(value)), f"{_PLACES[origin]}, without effect")
+        for name, value, origin in _without_effect(config)
+        if everything or origin != "default"
+    ]
+    return rows
 
 
 def as_document(config: Config) -> dict[str, Any]:  # Any: JSON
@@ -53,9 +59,23 @@ def as_document(config: Config) -> dict[str, Any]:  # Any: JSON
                 "is_used": row.is_used,
             }
             for row in SETTINGS
+        }
+        | {
+            name: {"name": None, "value": value, "origin": origin, "is_used": False}
+            for name, value, origin in _without_effect(config)
         },
         "warnings": list(config.warnings),
     }
+
+
+def _without_effect(config: Config) -> Iterator[tuple[str, str | None, str]]:
+    """Yield (variable, text, origin) of the known variables that do nothing here."""
+    for name, default in WITHOUT_EFFECT.items():
+        found = config.without_effect.get(name)
+        if found is None:
+            yield name, default, "default"
+        else:
+            yield name, str(found.value), found.origin
 
 
 def _value(config: Config, row: Setting) -> Any:  # Any: settings are of every type

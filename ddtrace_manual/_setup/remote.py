@@ -303,6 +303,7 @@ def _shown_settings(config: Config) -> dict[str, object]:
         elif row.is_url and isinstance(value, str):
             value = without_user_info(value)
         shown[row.env or row.name] = _plain(value)
+    shown.update({name: found.value for name, found in config.without_effect.items()})
     return shown
 
 

@@ -130,7 +130,7 @@ def missing_parts(config: Config) -> Sequence[tuple[str, str]]:
             "Unset it, and run an Agent.",
         ),
         (
-            bool(config.trace_methods),
+            "DD_TRACE_METHODS" in config.without_effect,
             "DD_TRACE_METHODS has no effect: this library never wraps functions by itself",
             "Decorate those functions with ddtrace_manual.traced.",
         ),
@@ -150,7 +150,8 @@ def _is_set_by_opentelemetry_instrument(config: Config) -> bool:
 
 def unused_settings(config: Config) -> Sequence[str]:
     """Return the variables of settings that somebody configured and that change nothing."""
-    return [row.env or row.name for row in SETTINGS if not row.is_used and config.is_set(row.name)]
+    idle = [row.env or row.name for row in SETTINGS if not row.is_used and config.is_set(row.name)]
+    return [*idle, *config.without_effect]
 
 
 class StartupCheck:

@@ -11,10 +11,12 @@ from ._row import Setting
 from ._settings import GROUPS, SETTINGS
 from ._settings_type import Settings
 from ._sources import Found
+from ._without_effect import WITHOUT_EFFECT
 
 __all__ = [
     "GROUPS",
     "SETTINGS",
+    "WITHOUT_EFFECT",
     "Config",
     "Found",
     "OtlpTarget",

@@ -5,7 +5,6 @@ Source: spec/trace-export.md §4, spec/configuration.md §8.2.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -33,12 +32,9 @@ APM_SOCKET: Final = "/var/run/datadog/apm.socket"
 DSD_SOCKET: Final = "/var/run/datadog/dsd.socket"
 DEFAULT_AGENT_PORT: Final = 8126
 DEFAULT_STATSD_PORT: Final = 8125
-_PIPE_SCHEME: Final = "windows:"
-_HAS_PIPES: Final = os.name == "nt"
 _LABEL: Final = r"[^\W_]([\w-]{0,61}\w)?|_[\w-]{0,62}"
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,254}}\Z)({_LABEL})(\.({_LABEL}))*\.?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f]")
-_PIPE_PATH: Final = re.compile(r"\\\\[^\\]+\\pipe\\.+", re.IGNORECASE)
 
 
 def parse_host(text: str) -> str:
@@ -79,7 +75,7 @@ def _is_host_name(text: str) -> bool:
 
 
 def parse_agent_url(text: str) -> str:
-    r"""Parse `http(s)://host[:port][/prefix]`, `unix://path` or `windows:\\.\pipe\name`; a trailing `/` is removed.
+    """Parse `http(s)://host[:port][/prefix]` or `unix://path`; a trailing `/` is removed.
 
     Raises:
         ValueError: Another scheme, or host, path or port are missing or unusable.
@@ -88,8 +84,6 @@ def parse_agent_url(text: str) -> str:
     scheme = url.partition("://")[0].lower()
     if scheme == "unix":
         return _parse_unix(url)
-    if url[: len(_PIPE_SCHEME)].lower() == _PIPE_SCHEME:
-        return _parse_pipe(url)
     if scheme not in ("http", "https"):
         raise ValueError("must start with http://, https:// or unix://")
     _require_host(url)
@@ -137,15 +131,6 @@ def _parse_unix(url: str) -> str:
     if not path or "\0" in path:
         raise ValueError("must name a socket after unix://")
     return f"unix://{path}"
-
-
-def _parse_pipe(url: str) -> str:
-    path = url[len(_PIPE_SCHEME) :].replace("/", "\\")
-    if not _HAS_PIPES:
-        raise ValueError("must not be a named pipe: only Windows has those")
-    if _PIPE_PATH.fullmatch(path) is None:
-        raise ValueError(r"must name a pipe after windows:, as \\.\pipe\name")
-    return _PIPE_SCHEME + path
 
 
 def _require_host(url: str) -> None:

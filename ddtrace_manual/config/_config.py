@@ -25,6 +25,7 @@ from ._parsers import format_map
 from ._process import GIT_TAGS, format_process_tags, system_hostname, without_credentials
 from ._settings import BY_ENV, BY_NAME, CODE_NAMES, SETTINGS
 from ._sources import CODE, RANKS, REMOTE, Found, Inputs, Resolution, check_code_settings, gather_inputs
+from ._without_effect import WITHOUT_EFFECT, find_without_effect
 
 if TYPE_CHECKING:
     from ._settings_type import Settings
@@ -71,6 +72,8 @@ class Config(EffectiveSettings):
     """One text per mistake in the environment or in files: variable, value and reason."""
     notes: tuple[str, ...]
     """What is worth a line at DEBUG."""
+    without_effect: Mapping[str, Found]
+    """Variable that is set, known and does nothing here → its text and origin."""
     otel_events: tuple[tuple[str, str, str | None], ...]
     """(`hiding` | `invalid` | `unsupported`, OpenTelemetry variable, Datadog variable), for telemetry."""
     _code: Mapping[str, object]
@@ -149,7 +152,7 @@ class Config(EffectiveSettings):
         remote_id: str | None = None,
     ) -> None:
         """Resolve every setting and set every field."""
-        resolution = Resolution(inputs, warnings=list(inputs.warnings))
+        resolution = Resolution(inputs, warnings=list(inputs.warnings), without_effect=find_without_effect(inputs))
         resolution.read_all(SETTINGS, code)
         apply_otel_variables(resolution)
         user_provided = derive_all(resolution)
@@ -163,11 +166,12 @@ class Config(EffectiveSettings):
         resolution.notes += [
             f"{name} is not supported and has no effect"
             for name in inputs.environ
-            if name.startswith(("DD_", "_DD_")) and name not in BY_ENV
+            if name.startswith(("DD_", "_DD_")) and name not in BY_ENV and name not in WITHOUT_EFFECT
         ]
         values.update(
             warnings=tuple(resolution.warnings),
             notes=tuple(resolution.notes),
+            without_effect=resolution.without_effect,
             otel_events=tuple(resolution.otel_events),
             _code=code,
             _inputs=inputs,
@@ -254,10 +258,10 @@ class Config(EffectiveSettings):
             "dd_trace_enabled": _flag(self.trace_enabled),
             "dd_trace_debug": _flag(self.trace_debug),
             "dd_trace_otel_enabled": _flag(self.trace_otel_enabled),
-            "dd_runtime_metrics_enabled": _flag(self.runtime_metrics_enabled),
+            "dd_runtime_metrics_enabled": _flag(self._asks_for("DD_RUNTIME_METRICS_ENABLED")),
             "dd_logs_injection": _flag(self.logs_injection),
-            "dd_profiling_enabled": _flag(self.profiling_enabled),
-            "dd_data_streams_enabled": _flag(self.data_streams_enabled),
+            "dd_profiling_enabled": _flag(self._asks_for("DD_PROFILING_ENABLED")),
+            "dd_data_streams_enabled": _flag(self._asks_for("DD_DATA_STREAMS_ENABLED")),
             "dd_trace_sample_rate": _effective_rate(self.trace_sample_rate, self.trace_sampling_rules),
             "dd_trace_rate_limit": str(self.trace_rate_limit),
             "dd_trace_propagation_style": ",".join(self.trace_propagation_style_extract),
@@ -267,6 +271,11 @@ class Config(EffectiveSettings):
             "dd_log_level": self.trace_log_level,
             "dd_trace_sample_ignore_parent": "false",
         }
+
+    def _asks_for(self, variable: str) -> bool:
+        """Return whether a variable without effect is set to true."""
+        found = self.without_effect.get(variable)
+        return found is not None and str(found.value).lower() in ("1", "true")
 
     def __repr__(self) -> str:
         """Show what differs from the defaults; secrets are hidden."""

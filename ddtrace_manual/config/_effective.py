@@ -27,7 +27,6 @@ class EffectiveSettings:
     service_mapping: Mapping[str, str]
     trace_otel_enabled: bool
     trace_otel_semantics_enabled: bool
-    trace_methods: tuple[tuple[str, tuple[str, ...]], ...]
     apm_tracing_enabled: bool
     hostname: str | None
     trace_report_hostname: bool
@@ -78,7 +77,6 @@ class EffectiveSettings:
     trace_baggage_max_bytes: int
     trace_baggage_tag_keys: tuple[str, ...]
     trace_128_bit_traceid_generation_enabled: bool
-    trace_128_bit_traceid_logging_enabled: bool
     trace_org_guard_enabled: bool
     trace_org_guard_strict: bool
     trace_org_guard_trusted_opms: tuple[str, ...]
@@ -91,7 +89,6 @@ class EffectiveSettings:
     trace_obfuscation_query_string_regexp: str | None
     trace_peer_service_defaults_enabled: bool
     trace_peer_service_mapping: Mapping[str, str]
-    trace_wrap_span_name_include_class: bool
     # Logging and diagnostics of the library
     trace_debug: bool
     trace_log_level: str | None
@@ -116,8 +113,6 @@ class EffectiveSettings:
     instrumentation_install_id: str | None
     instrumentation_install_type: str | None
     instrumentation_install_time: str | None
-    injection_enabled: str | None
-    inject_force: bool | None
     remote_configuration_enabled: bool
     remote_config_poll_interval_seconds: float
     # Statistics
@@ -167,22 +162,6 @@ class EffectiveSettings:
     sc_managed_file_override: str | None
     root_py_session_id: str | None
     parent_py_session_id: str | None
-    direct_submission_enabled: bool
-    # Accepted and reported, without effect
-    profiling_enabled: bool
-    appsec_enabled: bool
-    appsec_sca_enabled: bool | None
-    data_streams_enabled: bool
-    dynamic_instrumentation_enabled: bool
-    runtime_metrics_enabled: bool
-    trace_client_ip_enabled: bool
-    trace_client_ip_header: str | None
-    trace_span_attribute_schema: str
-    trace_remove_integration_service_names_enabled: bool
-    trace_experimental_features_enabled: str | None
-    trace_resource_renaming_enabled: bool
-    trace_otel_ctx_enabled: bool
-    crashtracking_enabled: bool
     # Only in code
     resource_from_span_name: bool
     trace_writer_synchronous_write: bool

@@ -23,7 +23,6 @@ from ._parsers import (
     parse_integer,
     parse_list,
     parse_map,
-    parse_methods,
     parse_number,
     parse_pairs,
     parse_ranges,
@@ -45,7 +44,6 @@ __all__ = [
     "LIST_OR_EMPTY",
     "LOG_LEVEL",
     "MAP",
-    "METHODS",
     "OBJECT",
     "OBJECTS",
     "PAIRS",
@@ -135,17 +133,6 @@ def _check_path(value: object) -> str:
     raise _type_error("a path")
 
 
-def _check_methods(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Check modules with their methods, given as a mapping, as pairs or as the text that means them."""
-    if isinstance(value, str):
-        return parse_methods(value)
-    try:
-        parts = [f"{module}:{','.join(methods)}" for module, methods in dict(value).items()]  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        raise _type_error("a text or a mapping of modules to their methods") from None
-    return parse_methods(";".join(parts))
-
-
 BOOL: Final = Kind("bool", parse_bool, _check_bool)
 STRING: Final = Kind("string", str, _check_text)
 PATH: Final = Kind("path", str, _check_path)
@@ -157,7 +144,6 @@ HOST: Final = Kind("host", parse_host, lambda value: parse_host(_check_text(valu
 AGENT_URL: Final = Kind("URL", parse_agent_url, lambda value: parse_agent_url(_check_text(value)))
 STATSD_URL: Final = Kind("URL", parse_statsd_url, lambda value: parse_statsd_url(_check_text(value)))
 HTTP_URL: Final = Kind("URL", parse_http_url, lambda value: parse_http_url(_check_text(value)))
-METHODS: Final = Kind("methods", parse_methods, _check_methods)
 
 
 def integer(low: int | None = None, high: int | None = None, *, clamp: bool = False, unit: str = "") -> Kind:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ._kinds import Kind, choice, number
 from ._parsers import parse_bool, sort_styles
 from ._settings import BY_ENV, BY_NAME
-from ._sources import CALCULATED, OTEL_ENV_VAR, Found, Resolution
+from ._sources import CALCULATED, LOCAL_FILE, OTEL_ENV_VAR, Found, Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -176,10 +176,8 @@ class _Mapping:
             if exporter is not None:
                 self._add("trace_enabled", exporter != "none", traces)
         metrics = self._text("OTEL_METRICS_EXPORTER")
-        if metrics is not None and self._free("runtime_metrics_enabled"):
-            exporter = self._parse("OTEL_METRICS_EXPORTER", _exporter.parse, metrics)
-            if exporter == "none":
-                self._add("runtime_metrics_enabled", False, metrics)
+        if metrics is not None and not self._is_hidden_by("DD_RUNTIME_METRICS_ENABLED"):
+            self._parse("OTEL_METRICS_EXPORTER", _exporter.parse, metrics)
         logs = self._text("OTEL_LOGS_EXPORTER")
         if logs is not None and not self._resolution.is_set("otel_logs_exporter", OTEL_ENV_VAR):
             self._parse("OTEL_LOGS_EXPORTER", _exporter.parse, logs)
@@ -226,13 +224,22 @@ class _Mapping:
                     continue
                 if rival == "DD_TRACE_DEBUG" and text.strip().lower() not in _DEBUG_LEVELS:
                     continue
-                if resolution.is_set(BY_ENV[rival].name, OTEL_ENV_VAR):
+                if self._is_hidden_by(rival):
                     resolution.otel_events.append(("hiding", variable.lower(), rival.lower()))
                     resolution.notes.append(f"{variable} is hidden by {rival}")
 
+    def _is_hidden_by(self, rival: str) -> bool:
+        """Return whether a Datadog variable has a value that outranks OpenTelemetry variables."""
+        row = BY_ENV.get(rival)
+        if row is not None:
+            return self._resolution.is_set(row.name, OTEL_ENV_VAR)
+        found = self._resolution.without_effect.get(rival)
+        return found is not None and found.origin != LOCAL_FILE
+
     def _keeps_empty(self, variable: str) -> bool:
-        """Say whether a variable is set, to an empty text that counts."""
-        return variable in self._environ and BY_ENV[variable].kind.keeps_empty
+        """Return whether a variable is set to an empty string that counts as a value."""
+        row = BY_ENV.get(variable)
+        return row is not None and variable in self._environ and row.kind.keeps_empty
 
     def count_unsupported(self) -> None:
         """Count and warn about every other `OTEL_*` variable that neither this library nor the SDK honours."""

@@ -26,7 +26,6 @@ __all__ = [
     "parse_integer",
     "parse_list",
     "parse_map",
-    "parse_methods",
     "parse_number",
     "parse_pairs",
     "parse_ranges",
@@ -185,36 +184,6 @@ def parse_rules(text: str) -> tuple[object, ...]:
     if not isinstance(rules, list):
         raise ValueError("must be a JSON array")  # noqa: TRY004 - the text is wrong, not a type
     return tuple(rules)
-
-
-def parse_methods(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Parse `module:method[,method];module:…` into modules with their methods.
-
-    Raises:
-        ValueError: Anything is wrong; the whole setting is then off.
-
-    Source: spec/configuration.md §8.6.
-    """
-    result: list[tuple[str, tuple[str, ...]]] = []
-    for part in text.split(";"):
-        if not part.strip():
-            continue
-        module, colon, names = part.partition(":")
-        module = module.strip()
-        if not colon:
-            raise ValueError(f"{part.strip()!r} has no colon between module and methods")
-        if module == "__main__" or not _is_dotted_name(module):
-            raise ValueError(f"{module!r} is not the full name of a module")
-        methods = tuple(name.strip() for name in names.split(","))
-        for name in methods:
-            if not _is_dotted_name(name):
-                raise ValueError(f"{name!r} is not the name of a method")
-        result.append((module, methods))
-    return tuple(result)
-
-
-def _is_dotted_name(name: str) -> bool:
-    return all(piece.isidentifier() for piece in name.split("."))
 
 
 def sort_styles(names: Iterable[str]) -> Styles:

@@ -43,10 +43,8 @@ class Setting:
     """How the reference page describes a default that is calculated."""
     secret: bool = False
     """The value is never shown, logged or reported."""
-    has_effect: bool = True
-    """`False`: accepted and reported, and that is all."""
     awaits: str = ""
-    """The part that would use the value, where that does not exist yet; "" for settings that are used or never will."""
+    """The part that would use the value, where that does not exist yet; "" for settings that are used."""
     is_url: bool = False
     """User name and password in it are never shown, logged or reported."""
     otel_mapped: bool = False
@@ -59,7 +57,7 @@ class Setting:
     @property
     def is_used(self) -> bool:
         """Whether setting it changes anything."""
-        return self.has_effect and not self.awaits
+        return not self.awaits
 
     @property
     def env_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._settings_core import CORE, EXPORT
 from ._settings_span import PROPAGATION, SAMPLING, SPANS
-from ._settings_support import CODE_ONLY, DIAGNOSTICS, INTERNAL, OTLP, PRODUCTS, REMOTE, STATISTICS
+from ._settings_support import CODE_ONLY, DIAGNOSTICS, INTERNAL, OTLP, REMOTE, STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,6 @@ GROUPS: Final[Mapping[str, tuple[Setting, ...]]] = MappingProxyType(
         "Statistics": STATISTICS,
         "OTLP": OTLP,
         "Internal": INTERNAL,
-        "Accepted and reported, without effect": PRODUCTS,
         "Only in code": CODE_ONLY,
     }
 )

@@ -5,7 +5,7 @@ Source: spec/configuration.md §8.1-§8.3, spec/trace-export.md §4.
 
 from __future__ import annotations
 
-from ._kinds import AGENT_URL, BOOL, HOST, MAP, METHODS, STATSD_URL, STRING, choice, integer, number
+from ._kinds import AGENT_URL, BOOL, HOST, MAP, STATSD_URL, STRING, choice, integer, number
 from ._row import Setting
 
 __all__ = ["CORE", "EXPORT"]
@@ -70,14 +70,6 @@ CORE: tuple[Setting, ...] = (
         "Keep OpenTelemetry names instead of mapping them to Datadog's.",
     ),
     Setting(
-        "DD_TRACE_METHODS",
-        METHODS,
-        (),
-        "Other tracers wrap these functions when their module is imported: `module:method[,method];module:…`. This"
-        " library never wraps anything by itself: decorate the functions with `@traced`.",
-        has_effect=False,
-    ),
-    Setting(
         "DD_APM_TRACING_ENABLED",
         BOOL,
         True,
@@ -133,8 +125,8 @@ EXPORT: tuple[Setting, ...] = (
         "DD_TRACE_AGENT_URL",
         AGENT_URL,
         "http://localhost:8126",
-        "Address of the Agent: `http://host:port[/prefix]`, `https://…`, `unix:///path` or, on Windows,"
-        r" `windows:\\.\pipe\name`. Beats host and port from whatever source;"
+        "Address of the Agent: `http://host:port[/prefix]`, `https://…` or `unix:///path`."
+        " Beats host and port from whatever source;"
         " without it they decide, then the socket `/var/run/datadog/apm.socket` if it exists.",
         code_aliases=("agent_url",),
         default_text="calculated",

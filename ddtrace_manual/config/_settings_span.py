@@ -128,13 +128,6 @@ PROPAGATION: tuple[Setting, ...] = (
         "DD_TRACE_128_BIT_TRACEID_GENERATION_ENABLED", BOOL, True, "`false`: new trace ids have 64 bits. Deprecated."
     ),
     Setting(
-        "DD_TRACE_128_BIT_TRACEID_LOGGING_ENABLED",
-        BOOL,
-        False,
-        "Logs always show ids above 64 bits in full.",
-        has_effect=False,
-    ),
-    Setting(
         "DD_TRACE_ORG_GUARD_ENABLED", BOOL, False, "Distrust sampling and tags that come from another organisation."
     ),
     Setting("DD_TRACE_ORG_GUARD_STRICT", BOOL, False, "Also distrust contexts that do not name their organisation."),
@@ -177,12 +170,4 @@ SPANS: tuple[Setting, ...] = (
         "DD_TRACE_PEER_SERVICE_DEFAULTS_ENABLED", BOOL, False, "Derive `peer.service` of client and producer spans."
     ),
     Setting("DD_TRACE_PEER_SERVICE_MAPPING", MAP, {}, "Replaces values of `peer.service`."),
-    Setting(
-        "DD_TRACE_WRAP_SPAN_NAME_INCLUDE_CLASS",
-        BOOL,
-        False,
-        "In other tracers: default span name of a decorated method `module.Class.method` instead of `module.method`."
-        " Here it is always the former, `module.qualname`: the name is chosen when the method is decorated.",
-        has_effect=False,
-    ),
 )

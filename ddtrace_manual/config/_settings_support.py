@@ -26,7 +26,7 @@ from ._kinds import (
 )
 from ._row import Setting
 
-__all__ = ["CODE_ONLY", "DIAGNOSTICS", "INTERNAL", "OTLP", "PRODUCTS", "REMOTE", "STATISTICS"]
+__all__ = ["CODE_ONLY", "DIAGNOSTICS", "INTERNAL", "OTLP", "REMOTE", "STATISTICS"]
 
 DIAGNOSTICS: tuple[Setting, ...] = (
     Setting("DD_TRACE_DEBUG", BOOL, False, "The library logs at DEBUG. Also from `OTEL_LOG_LEVEL=debug`."),
@@ -135,8 +135,6 @@ REMOTE: tuple[Setting, ...] = (
     Setting("DD_INSTRUMENTATION_INSTALL_ID", STRING, None, "Who installed the library: id.", awaits="telemetry"),
     Setting("DD_INSTRUMENTATION_INSTALL_TYPE", STRING, None, "Who installed the library: way.", awaits="telemetry"),
     Setting("DD_INSTRUMENTATION_INSTALL_TIME", STRING, None, "Who installed the library: time.", awaits="telemetry"),
-    Setting("DD_INJECTION_ENABLED", STRING, None, "Set by Datadog's injector.", has_effect=False),
-    Setting("DD_INJECT_FORCE", BOOL, None, "Set for Datadog's injector.", has_effect=False),
     Setting(
         "DD_REMOTE_CONFIGURATION_ENABLED",
         BOOL,
@@ -331,29 +329,6 @@ INTERNAL: tuple[Setting, ...] = (
     Setting("_DD_SC_MANAGED_FILE_OVERRIDE", PATH, None, "Other path of the fleet file."),
     Setting("_DD_ROOT_PY_SESSION_ID", STRING, None, "Session of the oldest ancestor process.", awaits="telemetry"),
     Setting("_DD_PARENT_PY_SESSION_ID", STRING, None, "Session of the parent process.", awaits="telemetry"),
-    Setting("_DD_DIRECT_SUBMISSION_ENABLED", BOOL, False, "Known to other tracers only.", has_effect=False),
-)
-
-
-def _inert(env: str, default: object = False, *, text: bool = False) -> Setting:  # noqa: FBT002 - a default value
-    return Setting(env, STRING if text else BOOL, default, "Without effect here.", has_effect=False)
-
-
-PRODUCTS: tuple[Setting, ...] = (
-    _inert("DD_PROFILING_ENABLED"),
-    _inert("DD_APPSEC_ENABLED"),
-    _inert("DD_APPSEC_SCA_ENABLED", None),
-    _inert("DD_DATA_STREAMS_ENABLED"),
-    _inert("DD_DYNAMIC_INSTRUMENTATION_ENABLED"),
-    _inert("DD_RUNTIME_METRICS_ENABLED"),
-    _inert("DD_TRACE_CLIENT_IP_ENABLED"),
-    _inert("DD_TRACE_CLIENT_IP_HEADER", None, text=True),
-    _inert("DD_TRACE_SPAN_ATTRIBUTE_SCHEMA", "v0", text=True),
-    _inert("DD_TRACE_REMOVE_INTEGRATION_SERVICE_NAMES_ENABLED"),
-    _inert("DD_TRACE_EXPERIMENTAL_FEATURES_ENABLED", None, text=True),
-    _inert("DD_TRACE_RESOURCE_RENAMING_ENABLED"),
-    _inert("DD_TRACE_OTEL_CTX_ENABLED"),
-    _inert("DD_CRASHTRACKING_ENABLED"),
 )
 
 CODE_ONLY: tuple[Setting, ...] = (

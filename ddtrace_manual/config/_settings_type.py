@@ -30,7 +30,6 @@ class Settings(TypedDict, total=False):
     service_mapping: Tags | None
     trace_otel_enabled: bool | None
     trace_otel_semantics_enabled: bool | None
-    trace_methods: str | Mapping[str, Iterable[str]] | None
     apm_tracing_enabled: bool | None
     hostname: str | None
     trace_report_hostname: bool | None
@@ -93,7 +92,6 @@ class Settings(TypedDict, total=False):
     trace_baggage_max_bytes: int | None
     trace_baggage_tag_keys: Iterable[str] | None
     trace_128_bit_traceid_generation_enabled: bool | None
-    trace_128_bit_traceid_logging_enabled: bool | None
     trace_org_guard_enabled: bool | None
     trace_org_guard_strict: bool | None
     trace_org_guard_trusted_opms: Iterable[str] | None
@@ -106,7 +104,6 @@ class Settings(TypedDict, total=False):
     trace_obfuscation_query_string_regexp: str | None
     trace_peer_service_defaults_enabled: bool | None
     trace_peer_service_mapping: Tags | None
-    trace_wrap_span_name_include_class: bool | None
     # Logging and diagnostics of the library
     trace_debug: bool | None
     trace_log_level: str | None
@@ -132,8 +129,6 @@ class Settings(TypedDict, total=False):
     instrumentation_install_id: str | None
     instrumentation_install_type: str | None
     instrumentation_install_time: str | None
-    injection_enabled: str | None
-    inject_force: bool | None
     remote_configuration_enabled: bool | None
     remote_config_poll_interval_seconds: float | None
     # Statistics
@@ -184,22 +179,6 @@ class Settings(TypedDict, total=False):
     sc_managed_file_override: str | PathLike[str] | None
     root_py_session_id: str | None
     parent_py_session_id: str | None
-    direct_submission_enabled: bool | None
-    # Accepted and reported, without effect
-    profiling_enabled: bool | None
-    appsec_enabled: bool | None
-    appsec_sca_enabled: bool | None
-    data_streams_enabled: bool | None
-    dynamic_instrumentation_enabled: bool | None
-    runtime_metrics_enabled: bool | None
-    trace_client_ip_enabled: bool | None
-    trace_client_ip_header: str | None
-    trace_span_attribute_schema: str | None
-    trace_remove_integration_service_names_enabled: bool | None
-    trace_experimental_features_enabled: str | None
-    trace_resource_renaming_enabled: bool | None
-    trace_otel_ctx_enabled: bool | None
-    crashtracking_enabled: bool | None
     # Only in code
     resource_from_span_name: bool | None
     trace_writer_synchronous_write: bool | None

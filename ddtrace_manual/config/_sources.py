@@ -183,6 +183,8 @@ class Resolution:
     """One text per mistake."""
     notes: list[str] = field(default_factory=list)
     """What is worth a line at DEBUG."""
+    without_effect: Mapping[str, Found] = field(default_factory=dict)
+    """Known variable that does nothing here → its text, where it is set."""
     otel_events: list[tuple[str, str, str | None]] = field(default_factory=list)
     """Kind (`hiding`, `invalid`, `unsupported`), `OTEL_*` name and `DD_*` name, both in lower case."""
 

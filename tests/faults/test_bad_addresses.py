@@ -87,7 +87,7 @@ def check(found, where, why):
         ("http://[::1", "a host and a port in 1-65535"),
         ("http://no..name:8126", "a host and a port in 1-65535"),
         ("unix://", "must name a socket"),
-        (r"windows:\\.\pipe\datadog-apm", "only Windows has those"),
+        (r"windows:\\.\pipe\datadog-apm", "http://, https:// or unix://"),
     ],
 )
 def test_what_is_no_address(agent, url, why):

@@ -182,7 +182,7 @@ def test_an_address_that_cannot_be_used(monkeypatch):
     """A wrong address in the environment is a warning, and the next source counts; the transport's doubts end the check."""
     assert "DD_TRACE_AGENT_URL" in said(doctor("ftp://x"), "warning")
     config = Config.load({"agent_url": "unix:///x"}, environ={}, argv=[""])
-    object.__setattr__(config, "trace_agent_url", "windows:x")
+    object.__setattr__(config, "trace_agent_url", "pipe:x")
     assert "cannot be used" in said(examine(config, environ={}), "problem")
 
 

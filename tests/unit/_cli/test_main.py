@@ -14,7 +14,7 @@ from ddtrace_manual._cli import main, screen
 from ddtrace_manual._cli import main as command
 from ddtrace_manual._cli.findings import note, ok, problem, warning
 from ddtrace_manual._version import __version__
-from ddtrace_manual.config import SETTINGS
+from ddtrace_manual.config import SETTINGS, WITHOUT_EFFECT
 
 REPORT = [ok("fine"), note("[bold]odd[/bold]"), warning("strange", "look at it"), problem("broken", "repair it " * 30)]
 
@@ -68,7 +68,7 @@ def test_config_shows_what_is_set(monkeypatch, capsys):
         "DD_SERVICE shop environment",
         "DD_TAGS a:1,b:2 environment",
         "DD_TRACE_DEBUG true environment",
-        "DD_PROFILING_ENABLED true environment, without effect",
+        "DD_PROFILING_ENABLED 1 environment, without effect",
         "DD_TRACE_PROPAGATION_STYLE b3 OpenTelemetry variable",
         "DD_TRACE_AGENT_URL http://localhost:8126 default",
     ):
@@ -80,7 +80,7 @@ def test_config_shows_what_is_set(monkeypatch, capsys):
 def test_config_can_show_everything(capsys):
     """`--all` has a row for each setting."""
     assert main(["config", "--all"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(SETTINGS) + 1
+    assert len(capsys.readouterr().out.splitlines()) == len(SETTINGS) + len(WITHOUT_EFFECT) + 1
 
 
 def test_config_hides_secrets_and_survives_odd_values(monkeypatch, capsys):
@@ -105,7 +105,7 @@ def test_config_as_json(monkeypatch, capsys):
     monkeypatch.setenv("DD_TRACE_SAMPLING_RULES", '[{"sample_rate": 1}]')
     assert main(["config", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert len(document["settings"]) == len(SETTINGS)
+    assert len(document["settings"]) == len(SETTINGS) + len(WITHOUT_EFFECT)
     expected = {"name": "trace_sample_rate", "value": 0.5, "origin": "env_var", "is_used": True}
     assert document["settings"]["DD_TRACE_SAMPLE_RATE"] == expected
     assert document["settings"]["DD_TRACE_HEADER_TAGS"]["value"] == {"a": "b"}

@@ -490,11 +490,10 @@ def test_import_that_fails(monkeypatch):
         ("http://[::1]:8126", ("http://[::1]:8126", None)),
         ("unix:///var/run/datadog/apm.socket", ("http://localhost", "/var/run/datadog/apm.socket")),
         ("unix://relative", ("http://localhost", "relative")),
-        (r"windows:\\.\pipe\dd", ("http://localhost", r"\\.\pipe\dd")),
     ],
 )
 def test_addresses(url, expected):
-    """An address is split into the base of URLs and the path of a socket or pipe."""
+    """An address is split into the base of URLs and the path of a socket."""
     assert split_agent_url(url) == expected
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ddtrace_manual.config import _agent_url
 from ddtrace_manual.config._agent_url import (
     agent_host_of,
     parse_agent_url,
@@ -197,18 +196,6 @@ def test_the_dogstatsd_address_follows_the_first_match(load, environ, sockets, u
     snapshot = config.snapshot()
     assert (config.dogstatsd_url, config.warnings) == (url, ())
     assert (snapshot["dd_dogstatsd_host"], snapshot["dd_dogstatsd_port"]) == shown
-
-
-@pytest.mark.parametrize("text", [r"windows:\\.\pipe\datadog-apm", "WINDOWS://./pipe/datadog-apm"])
-def test_pipes_of_windows(monkeypatch, text):
-    """On Windows a named pipe is an address, with either slash; elsewhere it is refused."""
-    with pytest.raises(ValueError, match="only Windows"):
-        parse_agent_url(text)
-    monkeypatch.setattr(_agent_url, "_HAS_PIPES", True)
-    assert parse_agent_url(text) == r"windows:\\.\pipe\datadog-apm"
-    assert (agent_host_of(parse_agent_url(text)), without_user_info(text)) == ("localhost", text)
-    with pytest.raises(ValueError, match="must name a pipe"):
-        parse_agent_url(r"windows:\\.\datadog-apm")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ MAPPED = [
     ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, "trace_sample_rate", 1.0),
     ({"OTEL_TRACES_EXPORTER": "none"}, "trace_enabled", False),
     ({"OTEL_TRACES_EXPORTER": "otlp"}, "trace_enabled", True),
-    ({"OTEL_METRICS_EXPORTER": "none"}, "runtime_metrics_enabled", False),
     ({"OTEL_LOG_LEVEL": "DEBUG"}, "trace_debug", True),
     ({"OTEL_LOG_LEVEL": "trace"}, "trace_debug", True),
     ({"OTEL_LOG_LEVEL": "warn"}, "trace_log_level", "warning"),

@@ -13,7 +13,6 @@ from ddtrace_manual.config._parsers import (
     parse_integer,
     parse_list,
     parse_map,
-    parse_methods,
     parse_number,
     parse_pairs,
     parse_ranges,
@@ -96,11 +95,6 @@ def test_booleans_are_read_in_any_case(text, expected):
         (parse_rules, "{}"),
         (parse_rules, "[1"),
         (parse_rules, "[" * 100_000),
-        (parse_methods, "module"),
-        (parse_methods, "__main__:f"),
-        (parse_methods, "module:f,"),
-        (parse_methods, "module:f g"),
-        (parse_methods, "1module:f"),
     ],
 )
 def test_unusable_texts_are_refused(parse, text):
@@ -123,7 +117,6 @@ def test_unusable_texts_are_refused(parse, text):
         (parse_ranges, "500-599", ((500, 599),)),
         (parse_ranges, "599-500, 404", ((500, 599), (404, 404))),
         (parse_rules, '[{"sample_rate": 1}]', ({"sample_rate": 1},)),
-        (parse_methods, "a.b:f,C.g; d:h;", (("a.b", ("f", "C.g")), ("d", ("h",)))),
     ],
 )
 def test_usable_texts_are_read(parse, text, expected):

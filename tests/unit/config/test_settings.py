@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ddtrace_manual.config import SETTINGS, Config, Settings
+from ddtrace_manual.config import SETTINGS, WITHOUT_EFFECT, Config, Settings
 from ddtrace_manual.config._row import code_name
 from ddtrace_manual.config._settings import BY_ENV, CODE_NAMES
 from ddtrace_manual.exceptions import ConfigurationError
@@ -320,7 +320,7 @@ def test_the_specified_variables_are_all_there():
     signals = ("TRACES", "METRICS", "LOGS")
     parts = ("PROTOCOL", "ENDPOINT", "HEADERS", "TIMEOUT")
     named += [f"OTEL_EXPORTER_OTLP_{signal}_{part}" for signal in signals for part in parts]
-    assert set(named) == set(BY_ENV)
+    assert set(named) == {*BY_ENV, *WITHOUT_EFFECT}
 
 
 CORRECTED = [
@@ -378,8 +378,6 @@ def test_a_direction_reports_the_origin_of_the_common_styles(load):
 
 CODE_FORMS = [
     ("trace_log_file", Path("x"), "x"),
-    ("trace_methods", {"a.b": ["f", "C.g"]}, (("a.b", ("f", "C.g")),)),
-    ("trace_methods", "a:f", (("a", ("f",)),)),
     ("trace_http_server_error_statuses", [404, (599, 500)], ((404, 404), (500, 599))),
     ("trace_http_server_error_statuses", "404", ((404, 404),)),
     ("propagation_style", "b3", ("b3",)),
@@ -419,9 +417,6 @@ class BytesPath(os.PathLike):
 
 BAD_CODE = [
     ("trace_filters", [1]),
-    ("trace_methods", 1),
-    ("trace_methods", {"a": 1}),
-    ("trace_methods", {"a": ["f g"]}),
     ("trace_filters", "text"),
     ("span_processors", 1),
     ("redact", 1),
@@ -479,3 +474,17 @@ def test_an_alias_counts_when_the_canonical_name_is_unusable(load):
 def test_one_bad_text_shared_by_two_settings_is_warned_about_once(load):
     """A variable that stands in for two settings costs one warning."""
     assert len(load({"DD_AGENT_PORT": "x"}).warnings) == 1
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_a_variable_without_effect_is_reported_and_refused_in_code(load, name):
+    text = f"apm_configuration_default: {{{name}: 'file'}}"
+    assert load().without_effect == {}
+    assert load({name: " "}).without_effect == {}
+    assert load(local=text).without_effect[name][:2] == ("file", "local_stable_config")
+    assert load({name: "x"}, local=text).without_effect[name][:2] == ("x", "env_var")
+    assert load({name: "x"}, fleet=text).without_effect[name][:2] == ("file", "fleet_stable_config")
+    config = load({name: "x"})
+    assert (config.warnings, config.notes) == ((), ())
+    with pytest.raises(ConfigurationError, match="unknown setting"):
+        load(code={code_name(name): "x"})
