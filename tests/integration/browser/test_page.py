@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -271,7 +272,7 @@ def test_clear_and_lost_connection(browser, viewer):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_layout_fits(browser, viewer, tmp_path, scheme, width):
+def test_layout_fits(browser, viewer, scheme, width):
     """At phone and desktop width, dark and light, nothing is wider than the screen and text stands out."""
     long = "x" * 400
     send(
@@ -288,6 +289,7 @@ def test_layout_fits(browser, viewer, tmp_path, scheme, width):
         browser.until("return !document.querySelector('dialog[open]') || document.querySelector('dialog[open]')")
         browser.until("return document.querySelectorAll('.span').length === 1")
         assert browser.js("return document.documentElement.scrollWidth <= innerWidth"), step
+        assert browser.js("const d = document.querySelector('#detail'); return d.scrollWidth <= d.clientWidth"), step
     browser.until("return document.querySelectorAll('#result table').length === 2")
     assert browser.js("const d = document.querySelector('dialog[open]'); return d.scrollWidth <= d.clientWidth")
     colours = browser.js("const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]")
@@ -296,7 +298,7 @@ def test_layout_fits(browser, viewer, tmp_path, scheme, width):
     assert abs(text - background) > 400
     folder = os.environ.get("SCREENSHOTS")
     if folder:
-        browser.screenshot(tmp_path.__class__(folder) / f"layout-{width}-{scheme}.png")
+        browser.screenshot(Path(folder) / f"layout-{width}-{scheme}.png")
 
 
 def test_theme_button_overrides_the_system(browser, viewer):
