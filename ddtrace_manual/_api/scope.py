@@ -21,6 +21,7 @@ from ddtrace_manual._base.context import (
     set_current,
     take_entry,
 )
+from ddtrace_manual._model import UNCHARGED_NAME_CHARS
 
 from . import options as _options
 from .runtime import RUNTIME
@@ -289,7 +290,7 @@ class SpanScopeWithOptions(SpanScope):
                     continue
             break
         else:
-            if type(name) is str:
+            if type(name) is str and len(name) <= UNCHARGED_NAME_CHARS:
                 self._prepared = values, kind
                 return
         self._name, self._options = _options.settle(name, given)
@@ -350,6 +351,7 @@ def span(name: str, *, resource: str | None = None, **options: Unpack[OtherSpanO
     if (
         options
         or type(name) is not str
+        or len(name) > UNCHARGED_NAME_CHARS
         or (resource is not None and (type(resource) is not str or len(resource) > _SHORT_TEXT))
     ):
         return SpanScopeWithOptions(name, {**options, "resource": resource})

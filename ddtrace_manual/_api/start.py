@@ -9,6 +9,7 @@ from opentelemetry import trace
 from ddtrace_manual._base.context import SPAN_KEY, Context, activate
 from ddtrace_manual._base.errors import Outcome, outcome_of
 from ddtrace_manual._base.values import clean_mapping
+from ddtrace_manual._model import UNCHARGED_NAME_CHARS
 from ddtrace_manual._model.links import link_record, otel_link
 
 from . import options as _options
@@ -44,6 +45,8 @@ def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # A
         return _begin_special(engine, name, options, current)
     made = engine.start(name, current)
     try:
+        if len(name) > UNCHARGED_NAME_CHARS:
+            made.segment.charge_text(name)
         if options:
             _options.apply(made, options, current)
         if engine.processor is not None:
@@ -68,6 +71,7 @@ def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], curren
     try:
         if trace_id is not None:
             engine.note_sampled(made, ot)
+        made.segment.charge_text(name)
         _options.apply(made, options, current)
         engine.notify_start(made, context)
     except BaseException:  # as in begin()

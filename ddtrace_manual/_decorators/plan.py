@@ -23,6 +23,7 @@ from ddtrace_manual._base.context import SPAN_KEY, Context, activate, get_curren
 from ddtrace_manual._base.errors import class_name, safe_repr
 from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._base.values import clean_key, is_a, is_true, items_of
+from ddtrace_manual._model import UNCHARGED_NAME_CHARS
 from ddtrace_manual.exceptions import ConfigurationError
 
 from .arguments import ARGUMENT_PREFIX, RETURN_TAG, Parameters, captured_tags, simple_tags
@@ -217,7 +218,11 @@ class Plan:
             and not self.options
         ):
             self.columns = self._parameters.columns(captured)
-        self.is_plain = not (self.options or self._dynamic or self.capture_return or self.ignore)
+        # A long name counts against the memory budget, which the general way sees to.
+        is_long = len(self.name) > UNCHARGED_NAME_CHARS
+        if is_long:
+            self.columns = None
+        self.is_plain = not (is_long or self.options or self._dynamic or self.capture_return or self.ignore)
 
     def for_bound(self, bound: Callable[..., Any]) -> Plan:  # Any: any callable
         """Return the plan for `bound`, which takes other positional arguments than what was decorated."""

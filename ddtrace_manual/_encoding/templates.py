@@ -26,7 +26,10 @@ VARIANTS = len(KINDS) * 3 * 2
 """Variants of spans: kind x status x local root or not; the number is `kind * 6 + status * 2 + root`."""
 MAX_SERVICES = 256
 """Services per scope with templates of their own."""
+MAX_SERVICE_CHARS = 1_000
+"""Templates for longer names of services are not kept."""
 MAX_PLAIN_KEYS = 10_000
+MAX_PLAIN_KEY_CHARS = 1_000
 
 FIELD_KEYS = frozenset({tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE})
 """Reserved attributes that the fast path understands."""
@@ -113,9 +116,11 @@ class ScopeEntry:
 
     def add_service(self, own_service: str, service: str) -> ServiceTemplates:
         """Return the (still empty) templates for spans that name `own_service`, reported as `service`."""
-        if len(self.by_service) >= MAX_SERVICES:
-            self.by_service = {}
-        templates = self.by_service[own_service] = ServiceTemplates(service)
+        templates = ServiceTemplates(service)
+        if len(own_service) <= MAX_SERVICE_CHARS:
+            if len(self.by_service) >= MAX_SERVICES:
+                self.by_service = {}
+            self.by_service[own_service] = templates
         return templates
 
 
@@ -161,7 +166,7 @@ class PlainKeys:
         for key in values:
             if key in self.wide:
                 continue
-            if type(key) is not str or key.startswith(self._ruled_prefixes):
+            if type(key) is not str or len(key) > MAX_PLAIN_KEY_CHARS or key.startswith(self._ruled_prefixes):
                 return False
             self.plain.add(key)
             self.wide.add(key)

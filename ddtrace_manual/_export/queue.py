@@ -111,6 +111,8 @@ class ChunkQueue:
                     return successor.put(segment, spans, partial=partial)
                 if self.is_closed or self._accepted_bytes != self._released_bytes:
                     counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
+                    if not partial:
+                        segment.local_root = None  # else only the garbage collector would free the memory
                     return False
             self._accepted_bytes = accepted
             counters.accepted_spans += count

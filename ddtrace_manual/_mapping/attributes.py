@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 MAX_KNOWN_KEYS = 10_000
+MAX_KNOWN_KEY_CHARS = 1_000
 """Keys whose mapping is remembered; when there are more, all are forgotten."""
 
 DATADOG_PREFIX = "datadog."
@@ -371,10 +372,12 @@ class Rules:
                 write_value(meta, metrics, key, value)
 
     def _map_key(self, given: str) -> str | None:
-        """Return the Datadog key of an attribute, or `None` when it is no tag; remember the answer."""
+        """Return the Datadog key of an attribute, or `None` when it is no tag; remember the answer of short ones."""
         key: str | None = given
         if given.startswith(self._prefixes):
             key = None if given.startswith(DATADOG_PREFIX) else HEADERS_PREFIX + given[len(HEADER_PREFIX) :]
+        if len(given) > MAX_KNOWN_KEY_CHARS:
+            return key
         if len(self._known) >= MAX_KNOWN_KEYS:
             self._known = self._renamed.copy()
         self._known[given] = key

@@ -19,7 +19,16 @@ from .propagation import (
     RemoteContext,
 )
 from .segment import SegmentRecord
-from .span import MAX_TEXT_CHARS, STATUS_ERROR, STATUS_OK, STATUS_UNSET, EventRecord, LinkRecord, SpanRecord
+from .span import (
+    MAX_TEXT_CHARS,
+    STATUS_ERROR,
+    STATUS_OK,
+    STATUS_UNSET,
+    UNCHARGED_NAME_CHARS,
+    EventRecord,
+    LinkRecord,
+    SpanRecord,
+)
 
 __all__ = [
     "AUTO_KEEP",
@@ -36,6 +45,7 @@ __all__ = [
     "STATUS_ERROR",
     "STATUS_OK",
     "STATUS_UNSET",
+    "UNCHARGED_NAME_CHARS",
     "USER_KEEP",
     "USER_REJECT",
     "DDSpan",

@@ -20,6 +20,7 @@ __all__ = [
     "STATUS_ERROR",
     "STATUS_OK",
     "STATUS_UNSET",
+    "UNCHARGED_NAME_CHARS",
     "EventRecord",
     "LinkRecord",
     "SpanRecord",
@@ -27,6 +28,9 @@ __all__ = [
 
 MAX_TEXT_CHARS = 25_000
 """Longer texts are cut on their way to the Agent (spec/span-mapping.md §13)."""
+
+UNCHARGED_NAME_CHARS = 128
+"""Longer names of spans are charged to the memory budget (spec/trace-export.md §2)."""
 
 # OpenTelemetry status codes, as the integers of `StatusCode`.
 STATUS_UNSET = 0

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ddtrace_manual._base.clock import SYSTEM_CLOCK, Clock
 from ddtrace_manual._encoding.sketch import LatencySketch
+from ddtrace_manual._encoding.wire_text import bounded_text
 
 from .aggregation import (
     BLOCKED,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["BUCKET_NS", "Bucket", "CardinalityLimits", "Concentrator", "Group"]
 
 BUCKET_NS: Final = 10_000_000_000
+_TEXT_MAX: Final = 5_000
 _SHAPES_MAX: Final = 4_000
 _BUCKETS_MAX: Final = 64  # normally three or four; more only when spans end in the future
 
@@ -100,7 +102,7 @@ class Bucket:
 
         First each limited field, then the whole key: so a flood of one field does not push out the others.
         """
-        key = AggregationKey(*plain_key)
+        key = AggregationKey(*map(_bounded, plain_key))
         changes: dict[str, object] = {}
         if not _fits(self._resources, key.resource_name, limits.resources):
             changes["resource_name"] = BLOCKED
@@ -269,6 +271,13 @@ class Concentrator:
 
     def _align(self, time_ns: int) -> int:
         return time_ns - time_ns % self.bucket_ns
+
+
+def _bounded(value: object) -> Any:  # Any: a field of AggregationKey
+    """Return a field of a key with its texts cut: the Agent would do so, and here they stay for twenty seconds."""
+    if isinstance(value, str):
+        return value if len(value) <= _TEXT_MAX else bounded_text(value)[:_TEXT_MAX]
+    return tuple(map(_bounded, value)) if isinstance(value, tuple) else value
 
 
 def _fits(seen: set[object], value: object, limit: int) -> bool:

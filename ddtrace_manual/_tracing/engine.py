@@ -29,7 +29,7 @@ from .limited import LimitedSpan
 from .open_segments import OpenSegments, place_of_caller
 from .processors import tell
 from .readable import context_of
-from .segment import RandomIdSegment, Segment
+from .segment import HELD_BYTES, RandomIdSegment, Segment
 from .span import Span
 from .span_factory import SpanSource
 from .values import size_of
@@ -230,6 +230,7 @@ class Engine:
                 span.segment = parent.segment
                 return span
             span.segment = self._adopt(parent.segment)
+            span.given_parent = _stand_in(parent)
         else:
             remote = self._remote_parent(context, parent)
             span.segment, is_first = self._segment_for(remote, trace_id)
@@ -392,9 +393,12 @@ class Engine:
             self.flush_open(segment)
 
     def flush_segment(self, segment: Segment) -> None:
-        """Hand over a segment with open spans that has enough finished ones, or has some that wait for too long."""
+        """Hand over a segment with open spans whose finished ones are enough, or large, or have waited for too long."""
         finished = segment.finished
-        if len(finished) < self.partial_flush_min_spans:
+        if self.max_wait_ns == _FOREVER_NS:
+            segment.flush_due_ns = _FOREVER_NS  # it is due because of its size
+            return
+        if len(finished) < self.partial_flush_min_spans and segment.extra_bytes <= HELD_BYTES:
             now_ns = self.monotonic_ns() + segment.clock_offset_ns
             oldest = finished[:1]
             if now_ns < segment.flush_due_ns or not oldest:
@@ -462,6 +466,11 @@ class Engine:
         self._decision_lock = threading.RLock()
         self.hooks = replace(self.hooks, export=ignore_chunk)
         self.processor = None
+
+
+def _stand_in(parent: Span) -> NonRecordingSpan | None:
+    """Return a parent of another engine without what it holds; `None` for one of the process that was forked."""
+    return None if parent.segment.engine.is_dead else NonRecordingSpan(parent.get_span_context())
 
 
 def _whole(spans: list[Span | CompactSpan], segment: Segment) -> list[Span | CompactSpan]:

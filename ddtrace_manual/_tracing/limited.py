@@ -41,4 +41,5 @@ class LimitedSpan(Span):
         if self._is_full():
             self._drop_oldest()
         self.segment.charge(size_of(cleaned))
+        self.segment.charge_text(key)
         values[key] = cleaned

@@ -15,7 +15,7 @@ the reference taken has left it spans. A complete segment is not listed, as `is_
 again takes a lock. If two last spans end in the same instant they may leave as two chunks; none is lost.
 
 Memory: finished spans of a segment with open spans stay here, at most `partial_flush_min_spans` of
-them; with partial flushing off there is no bound.
+them and about `HELD_BYTES`; with partial flushing off there is no bound.
 
 Source: spec/trace-export.md §1.
 """
@@ -25,7 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from ddtrace_manual._model import MAX_TEXT_CHARS, RemoteContext, SegmentRecord
+from ddtrace_manual._model import MAX_TEXT_CHARS, UNCHARGED_NAME_CHARS, RemoteContext, SegmentRecord
+
+from .values import size_of
 
 if TYPE_CHECKING:
     from ddtrace_manual._model.finished_span import CompactSpan
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .span import Span
 
-__all__ = ["RandomIdSegment", "Segment"]
+__all__ = ["HELD_BYTES", "RandomIdSegment", "Segment"]
+
+
+HELD_BYTES = 1_000_000
+"""So many bytes of long texts make the finished spans of a segment leave when the next one ends."""
 
 
 class Segment(SegmentRecord):
@@ -88,6 +94,13 @@ class Segment(SegmentRecord):
         if size_bytes > MAX_TEXT_CHARS:
             self.needs_care = True
         self.extra_bytes += size_bytes
+        if self.extra_bytes > HELD_BYTES:
+            self.flush_due_ns = 0
+
+    def charge_text(self, text: str | None) -> None:
+        """Charge a text that is no attribute, if it is long."""
+        if text is not None and len(text) > UNCHARGED_NAME_CHARS:
+            self.charge(size_of(text))
 
     def decide(self) -> None:
         """Make the sampling decision now, unless it was made."""

@@ -123,11 +123,13 @@ class Span(OtelView):
             return
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
+        text = name if type(name) is str else safe_str(name)
         segment.charge(size_of(kept))
+        segment.charge_text(text)
         time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)
         if time_ns is None:
             time_ns = segment.engine.monotonic_ns() + segment.clock_offset_ns
-        self._append_event(EventRecord(name if type(name) is str else safe_str(name), time_ns, kept, dropped))
+        self._append_event(EventRecord(text, time_ns, kept, dropped))
 
     def add_link(
         self,
@@ -145,13 +147,16 @@ class Span(OtelView):
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
         self.segment.charge(size_of(link.attributes))
+        self.segment.charge_text(link.tracestate)
         self.dropped_link_records += self._append("link_records", link, self.max_links)
 
     def update_name(self, name: str) -> None:
         """Rename the OpenTelemetry span; the resource follows unless it was set."""
         if self.end_ns is not None and self._refuse("Tried calling update_name on an ended span."):
             return
-        self.otel_name = name if type(name) is str else safe_str(name)
+        text = name if type(name) is str else safe_str(name)
+        self.segment.charge_text(text)
+        self.otel_name = text
 
     def set_kind(self, kind: SpanKind) -> None:
         """Set the kind; only while the span is being started."""
@@ -180,6 +185,7 @@ class Span(OtelView):
         text: Any = description  # Any: callers without type checks
         is_text = code == STATUS_ERROR and issubclass(type(text), str)
         self.status_description = str.__str__(text) if is_text else None
+        self.segment.charge_text(self.status_description)
 
     # -- errors ----------------------------------------------------------------------------------
 
@@ -256,9 +262,9 @@ class Span(OtelView):
         if self.status_code != STATUS_OK:
             self.source = None
             self.status_code = STATUS_ERROR
-            self.status_description = (
-                description if description is None or type(description) is str else safe_str(description)
-            )
+            text = description if description is None or type(description) is str else safe_str(description)
+            self.segment.charge_text(text)
+            self.status_description = text
 
     @property
     def error(self) -> int:
@@ -445,6 +451,7 @@ class Span(OtelView):
         if key not in values and len(values) >= 128:  # noqa: PLR2004 - max_values; others use LimitedSpan
             self._drop_oldest()
         self.segment.charge(size_of(cleaned))
+        self.segment.charge_text(key)
         values[key] = cleaned
 
     def _drop_oldest(self) -> None:

@@ -30,6 +30,7 @@ from ddtrace_manual._base.context import (
 )
 from ddtrace_manual._base.errors import class_name, safe_str
 from ddtrace_manual._base.values import is_a, is_true
+from ddtrace_manual._model import UNCHARGED_NAME_CHARS
 
 from .span import NOTED_KEYS, describe_failure
 from .span_factory import SpanSource
@@ -114,6 +115,8 @@ class Tracer(SDKTracer):
         try:
             if trace_id is not None:
                 engine.note_sampled(span, ot)
+            if len(span.otel_name) > UNCHARGED_NAME_CHARS:
+                span.segment.charge_text(span.otel_name)
             if kind is not _INTERNAL and type(kind) is SpanKind:
                 span.set_kind(kind)
             if attributes is not None or links is not _NO_LINKS or start_time is not None:
@@ -158,6 +161,7 @@ class Tracer(SDKTracer):
             and record_exception is True
             and set_status_on_exception is True
             and type(name) is str
+            and len(name) <= UNCHARGED_NAME_CHARS
             else (context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
         )
         return scope

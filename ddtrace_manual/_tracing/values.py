@@ -48,9 +48,11 @@ def clean_items(
 
 
 def size_of(value: Any) -> int:  # Any: see the table
-    """Return roughly the bytes a kept value takes: 64, and its length if it is text, or that of its items."""
+    """Return roughly the bytes a kept value takes: 64, and those of its characters, or of its items."""
     cls = value.__class__
-    if cls is str or cls is bytes:
+    if cls is str:
+        return 64 + (len(value) if value.isascii() else str.__sizeof__(value))
+    if cls is bytes:
         return 64 + len(value)
     if cls is tuple:
         return 64 + sum(map(size_of, value))

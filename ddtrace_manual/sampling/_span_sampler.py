@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["SpanSampler"]
 
 _MATCHES_MAX: Final = 1024
+_MATCH_CHARS_MAX: Final = 1_000
 
 
 class SpanSampler:
@@ -60,6 +61,8 @@ class SpanSampler:
             return self._matches[key]
         except KeyError:
             found = next((rule for rule in self._rules if rule.matches(service, name)), None)
+        if len(service) + len(name) > _MATCH_CHARS_MAX:
+            return found
         if len(self._matches) >= _MATCHES_MAX:
             self._matches.clear()
         self._matches[key] = found

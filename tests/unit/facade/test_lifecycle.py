@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as StockProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -290,3 +291,33 @@ def test_importing_loads_no_heavy_module():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "[] 1\n"
+
+
+class Parents(SpanProcessor):
+    """Notes the parents of spans that start and end."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_start(self, span, parent_context=None):
+        self.seen.append((span.parent.span_id, span.parent.is_remote))
+
+    def on_end(self, span):
+        self.seen.append((span.parent.span_id, span.parent.is_remote))
+
+
+@pytest.mark.parametrize("through", ["facade", "OpenTelemetry"])
+def test_a_parent_from_before_a_shutdown_is_not_remote(fresh_setup, agent, through):
+    """It lives in this process, whichever engine made it."""
+    processor = Parents()
+    dd.configure(service="s", agent_url=agent.url)
+    parent = dd.start_span("parent")
+    dd.shutdown()
+    provider = dd.configure(service="s", agent_url=agent.url, span_processors=[processor])
+    if through == "facade":
+        child = dd.start_span("child", parent=parent)
+    else:
+        child = provider.get_tracer("x").start_span("child", trace.set_span_in_context(parent))
+    assert child.trace_id == parent.trace_id
+    child.end()
+    assert processor.seen == [(parent.span_id, False)] * 2

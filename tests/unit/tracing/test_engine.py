@@ -191,7 +191,7 @@ def test_parent_of_another_provider(make_provider, tracer):
     first, second = tracer_b.start_span("b", context), tracer_b.start_span("b", context)
     assert first.segment is second.segment is not parent.segment
     assert (first.trace_id, first.segment.priority) == (parent.trace_id, -1)
-    assert first.parent == SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(0))
+    assert first.parent == SpanContext(parent.trace_id, parent.span_id, False, TraceFlags(0))
 
 
 def test_decision(make_provider):

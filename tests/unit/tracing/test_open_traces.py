@@ -332,3 +332,23 @@ def test_a_late_child_keeps_its_trace_listed(make, exported):
     provider.force_flush()
     late[0].end()
     assert [name for _, chunk, _ in exported for name in chunk] == ["root", "inner", "late"]
+
+
+def test_long_texts_leave_an_open_trace_early(make, exported):
+    provider = make()
+    with dd.span("root"):
+        dd.start_span("large", tags={"k": "x" * 1_000_001}).end()
+        assert names(exported) == [["large", "..."]]
+        for _ in range(3):
+            dd.start_span("small").end()
+        assert len(exported) == 1
+    assert provider.count_spans() == (0, 0)
+
+
+def test_long_texts_do_not_leave_without_partial_flushing(make, exported):
+    make(partial_flush_min_spans=None)
+    with dd.span("root"):
+        for _ in range(3):
+            dd.start_span("large", tags={"k": "x" * 1_000_001}).end()
+        assert exported == []
+    assert names(exported) == [["large", "large", "large", "root"]]
