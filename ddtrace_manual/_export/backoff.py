@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ddtrace_manual._base.clock import Clock
 
-__all__ = ["Pace"]
+__all__ = ["Backoff"]
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -29,7 +29,7 @@ _TIMEOUTS_BEFORE_AWAY = 3
 _SHORTEST_TIMEOUT_S = 0.05
 
 
-class Pace:
+class Backoff:
     """The state of one connection to an Agent. Used by the worker thread only.
 
     Args:

@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
+
+from typing_extensions import Self
 
 __all__ = ["Counters", "DropReason"]
 
-DropReason = str
-"""Why spans were lost:
 
-`overfull_buffer`       the buffer had no room
-`trace_processor`       a trace filter of the application dropped them
-`serialization_error`   the spans could not be mapped or encoded
-`too_large`             a single trace above the largest payload, or refused as such by the Agent
-`rejected`              the Agent refused the payload (4xx), or this payload again and again while it took others
-`shutdown`              the Agent did not take them before the end
-`after_shutdown`        they ended after the end
-"""
+class DropReason(str, Enum):
+    """Why finished spans were lost. Members equal their text, under which they are reported.
+
+    Attributes:
+        was_accepted: The queue had accepted the spans. They count in `Counters.accepted_spans`.
+        is_failure: Spans that the application wanted to keep did not arrive: `flush()` returns `False`.
+    """
+
+    was_accepted: bool
+    is_failure: bool
+
+    OVERFULL_BUFFER = "overfull_buffer", False, False
+    """The buffer had no room."""
+    AFTER_SHUTDOWN = "after_shutdown", False, False
+    """The spans ended after `shutdown()`."""
+    TRACE_PROCESSOR = "trace_processor", True, False
+    """A trace filter of the application dropped them."""
+    SERIALIZATION_ERROR = "serialization_error", True, True
+    """The spans could not be mapped or encoded."""
+    TOO_LARGE = "too_large", True, True
+    """A single trace exceeds the largest payload, or the Agent refused it as too large."""
+    REJECTED = "rejected", True, True
+    """The Agent refused the payload (4xx), or refused this payload repeatedly while it took others."""
+    SHUTDOWN = "shutdown", True, True
+    """The Agent did not take them before `shutdown()` ended."""
+
+    def __new__(cls, text: str, was_accepted: bool, is_failure: bool) -> Self:  # noqa: FBT001 - only called above
+        member = str.__new__(cls, text)
+        member._value_ = text
+        member.was_accepted = was_accepted
+        member.is_failure = is_failure
+        return member
+
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment] # annotated as a function of two arguments
+
+
+_NOT_ACCEPTED = tuple(reason for reason in DropReason if not reason.was_accepted)
+_FAILURES = tuple(reason for reason in DropReason if reason.is_failure)
 
 
 @dataclass(slots=True)
 class Counters:
     """Running totals of one process.
 
-    Every accepted span is settled exactly once, so `accepted = queued + sent + filtered + dropped`,
-    where `overfull_buffer` and `after_shutdown` were not accepted.
+    Every accepted span is accounted for exactly once: `accepted = queued + sent + filtered + dropped`, where `dropped`
+    has only the reasons with `was_accepted`.
 
     Without a lock, so that a signal handler can never meet a held one: the queue changes, under its
-    own lock, what it accepts and the two reasons above; the worker changes everything else.
+    own lock, what it accepts and the reasons for not accepting; the worker changes everything else.
     """
 
     accepted_spans: int = 0
     accepted_chunks: int = 0
     taken_spans: int = 0
-    """Accepted spans that a worker has taken out of its queue: it holds them, or they are settled. Worker only."""
-    settled_spans: int = 0
+    """Accepted spans that a worker has taken out of its queue: held by it or accounted for. Worker only."""
+    accounted_spans: int = 0
     """Accepted spans that were sent, filtered or dropped."""
     sent_spans: int = 0
     sent_chunks: int = 0
@@ -60,24 +92,25 @@ class Counters:
 
     @property
     def queued_spans(self) -> int:
-        """Spans accepted and not yet settled."""
-        return max(0, self.accepted_spans - self.settled_spans)
+        """Accepted spans that are not accounted for yet."""
+        return max(0, self.accepted_spans - self.accounted_spans)
 
     @property
     def finished_spans(self) -> int:
         """Spans of all chunks that came here, accepted or not."""
-        dropped = self.dropped_spans
-        return self.accepted_spans + dropped.get("overfull_buffer", 0) + dropped.get("after_shutdown", 0)
+        return self.accepted_spans + sum(self.dropped_spans.get(reason, 0) for reason in _NOT_ACCEPTED)
+
+    @property
+    def failed_spans(self) -> int:
+        """Spans whose loss makes `flush()` return `False`."""
+        return sum(self.dropped_spans.get(reason, 0) for reason in _FAILURES)
 
     def drop(self, reason: DropReason, *, spans: int, chunks: int = 1) -> None:
-        """Count a loss."""
+        """Count a loss. The reasons with `was_accepted` are counted by the worker only."""
+        if reason.was_accepted:
+            self.accounted_spans += spans
         self.dropped_spans[reason] = self.dropped_spans.get(reason, 0) + spans
         self.dropped_chunks[reason] = self.dropped_chunks.get(reason, 0) + chunks
-
-    def lose(self, reason: DropReason, *, spans: int, chunks: int = 1) -> None:
-        """Count the loss of accepted spans. Worker only."""
-        self.settled_spans += spans
-        self.drop(reason, spans=spans, chunks=chunks)
 
     def count(self, event: str) -> None:
         """Count one event by name."""

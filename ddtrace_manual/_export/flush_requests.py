@@ -1,4 +1,4 @@
-"""Those who wait in `flush`."""
+"""Requests of threads that wait in `flush`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .wakeup import Bell
+    from .wakeup import Wakeup
 
 __all__ = ["FlushRequest", "FlushRequests"]
 
 
 class FlushRequest:
-    """Somebody who waits.
+    """A thread that waits.
 
     Attributes:
-        bell: Ends the wait.
+        wakeup: Ends the wait.
         arrived: The result.
         missed: Something was lost since the call.
-        is_over: Nobody waits any more.
+        is_over: The wait has ended.
     """
 
-    __slots__ = ("arrived", "bell", "is_over", "missed")
+    __slots__ = ("arrived", "is_over", "missed", "wakeup")
 
-    def __init__(self, bell: Bell) -> None:
-        self.bell = bell
+    def __init__(self, wakeup: Wakeup) -> None:
+        self.wakeup = wakeup
         self.arrived = False
         self.missed = False
         self.is_over = False
@@ -35,7 +35,7 @@ class FlushRequest:
         """End the wait."""
         self.arrived = arrived and not self.missed
         self.is_over = True
-        self.bell.ring()
+        self.wakeup.set()
 
 
 class FlushRequests:
@@ -53,14 +53,14 @@ class FlushRequests:
         self._waiting.extend(requests)
 
     def is_awaited(self) -> bool:
-        """Say whether somebody waits; those who gave up are forgotten."""
+        """Return whether a thread waits; requests that timed out are removed."""
         waiting = self._waiting
         while waiting and waiting[0].is_over:
             waiting.popleft()
         return bool(waiting)
 
     def take(self) -> list[FlushRequest]:
-        """Take out all who wait."""
+        """Remove and return the waiting requests."""
         taken = []
         while self.is_awaited():
             taken.append(self._waiting.popleft())

@@ -1,7 +1,7 @@
-"""Keeps forks out of a critical moment: while the worker imports modules.
+"""Delays forks while the worker imports modules.
 
 A module that is being imported is locked by the importing thread. A child forked in that moment
-inherits the lock but not the thread, and waits for ever when it imports the same module, as do all its
+inherits the lock but not the thread, and waits forever when it imports the same module, as do all its
 threads, the application's included. So a fork waits until the import is done, some tens of milliseconds.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["run_between_forks"]
 _LONGEST_WAIT_S = 5.0
 
 
-class _Gate:
+class ForkGuard:
     """The lock, and whether the current fork holds it."""
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class _Gate:
         self._held = False
 
 
-_gate: _Gate | None = None
+_guard: ForkGuard | None = None
 
 
 def run_between_forks(action: Callable[[], None]) -> None:
-    """Run `action`, and let forks of other threads wait for its end. Not reentrant."""
-    global _gate  # noqa: PLW0603 - made with the first use: importing this module registers nothing
-    if _gate is None:
-        _gate = _Gate()
-    with _gate.lock:
+    """Run `action` while forks in other threads wait. Not reentrant."""
+    global _guard  # noqa: PLW0603 - made with the first use: importing this module registers nothing
+    if _guard is None:
+        _guard = ForkGuard()
+    with _guard.lock:
         action()

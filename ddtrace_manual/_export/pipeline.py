@@ -1,4 +1,4 @@
-"""What happens to a finished chunk before it is sent.
+"""The steps between a finished chunk and its delivery.
 
 In order:
 
@@ -23,6 +23,8 @@ from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 from ddtrace_manual._model import SpanRecord
 from ddtrace_manual._model.finished_span import expanded
 from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
+
+from .counters import DropReason
 
 if TYPE_CHECKING:
     from ddtrace_manual._encoding.encoded_chunk import CountedSpan
@@ -62,7 +64,7 @@ class ChunkSteps:
 
 
 class Pipeline:
-    """Runs the steps, and settles in the counters every span that is not to be sent. Worker thread only.
+    """Runs the steps and counts every span that is not sent. Worker thread only.
 
     Attributes:
         concentrator: Counts spans while client-side statistics are on, else `None`.
@@ -91,10 +93,10 @@ class Pipeline:
         self._filters = filters or None
 
     def process(self, chunk: Chunk) -> EncodedChunk | Sequence[DDSpan]:
-        """Return what of a chunk is to be sent, possibly nothing. `settle` follows, after this chunk or several."""
+        """Return the spans to send; may be empty. Call `record_statistics` after this chunk or several."""
         segment, spans, partial, _ = chunk
         counters, steps, concentrator = self._counters, self._steps, self.concentrator
-        settled_before = counters.settled_spans
+        accounted_before = counters.accounted_spans
         try:
             if steps.trace_filters and not (spans := self._filtered(segment, spans)):
                 return ()
@@ -112,11 +114,11 @@ class Pipeline:
                     self._counted += counted
                 if count == len(spans):
                     return made
-            return self._settle_others(made, len(spans))
+            return self._record_others(made, len(spans))
         except Exception:  # noqa: BLE001 - one chunk must not stop the worker
-            settled = counters.settled_spans - settled_before
+            accounted = counters.accounted_spans - accounted_before
             count = len(chunk[1])
-            counters.lose("serialization_error", spans=count - settled)
+            counters.drop(DropReason.SERIALIZATION_ERROR, spans=count - accounted)
             _log.log(logging.ERROR, "process", "Lost a trace of %d spans", count, exc_info=True)
             return ()
         finally:
@@ -127,17 +129,17 @@ class Pipeline:
             if root is not None and root.end_ns is not None and segment.decided:
                 segment.local_root = None
 
-    def settle(self) -> None:
-        """Let statistics count what was processed since the last time: all at once, which costs less."""
+    def record_statistics(self) -> None:
+        """Add the spans processed since the last call to the statistics, all at once, which is cheaper."""
         counted, self._counted = self._counted, []
         if counted and self.concentrator is not None:
             try:
                 self.concentrator.add_counted(counted)
             except Exception:  # noqa: BLE001 - the traces themselves can be sent
                 self._counters.lost_stats_payloads += 1
-                _log.log(logging.ERROR, "settle", "Lost statistics of %d spans", len(counted), exc_info=True)
+                _log.log(logging.ERROR, "record_statistics", "Lost statistics of %d spans", len(counted), exc_info=True)
 
-    def _settle_others(self, made: EncodedChunk | list[DDSpan], given: int) -> EncodedChunk | list[DDSpan]:
+    def _record_others(self, made: EncodedChunk | list[DDSpan], given: int) -> EncodedChunk | list[DDSpan]:
         """Count the spans of a chunk that are not bytes, and those that could not be mapped."""
         encoded, others = (made.encoded_spans, made.others) if isinstance(made, EncodedChunk) else (0, made)
         self._check(encoded + len(others), given)
@@ -146,7 +148,7 @@ class Pipeline:
         return made
 
     def _map(self, segment: SegmentRecord, spans: Sequence[FinishedSpan], *, partial: bool) -> Sequence[DDSpan]:
-        """Map a chunk the general way, and say what is to be sent of it."""
+        """Map a chunk the general way and return the spans to send."""
         steps, concentrator = self._steps, self.concentrator
         mapped = steps.map_chunk(segment, spans, partial=partial)
         self._check(len(mapped), len(spans))
@@ -159,7 +161,7 @@ class Pipeline:
     def _check(self, mapped: int, given: int) -> None:
         """Count the spans that could not be mapped."""
         if mapped < given:
-            self._counters.lose("serialization_error", spans=given - mapped, chunks=int(not mapped))
+            self._counters.drop(DropReason.SERIALIZATION_ERROR, spans=given - mapped, chunks=int(not mapped))
 
     def _count_and_select(
         self, segment: SegmentRecord, dd_spans: Sequence[DDSpan], concentrator: Concentrator
@@ -182,10 +184,10 @@ class Pipeline:
         counters = self._counters
         counters.filtered_spans += spans
         counters.filtered_chunks += chunks
-        counters.settled_spans += spans
+        counters.accounted_spans += spans
 
     def _filtered(self, segment: SegmentRecord, given: Sequence[FinishedSpan]) -> Sequence[SpanRecord]:
-        """Run the application's filters; one that raises, or returns what are no spans, changes nothing."""
+        """Run the application's filters; one that raises or returns other objects changes nothing."""
         segment.needs_care = segment.holds_records = True  # they may change whatever they like
         editable = _as_records(given, segment, self._steps.span_type)
         spans: Sequence[SpanRecord] = editable
@@ -202,7 +204,7 @@ class Pipeline:
         finally:
             _set_editor(editable, 0)
         if len(spans) != len(given):
-            self._counters.lose("trace_processor", spans=len(given) - len(spans), chunks=int(not spans))
+            self._counters.drop(DropReason.TRACE_PROCESSOR, spans=len(given) - len(spans), chunks=int(not spans))
         return spans
 
 

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ddtrace_manual._base.process_mark import make_process_mark
 
+from .counters import DropReason
+
 if TYPE_CHECKING:
     from ddtrace_manual._model import SegmentRecord
     from ddtrace_manual._model.finished_span import FinishedSpan
@@ -110,7 +112,8 @@ class ChunkQueue:
                     segment.extra_bytes += extra_bytes
                     return successor.put(segment, spans, partial=partial)
                 if self.is_closed or self._accepted_bytes != self._released_bytes:
-                    counters.drop("after_shutdown" if self.is_closed else "overfull_buffer", spans=count)
+                    reason = DropReason.AFTER_SHUTDOWN if self.is_closed else DropReason.OVERFULL_BUFFER
+                    counters.drop(reason, spans=count)
                     if not partial:
                         segment.local_root = None  # else only the garbage collector would free the memory
                     return False
@@ -147,22 +150,22 @@ class ChunkQueue:
         """Release all bytes of taken chunks but these, whatever was released before. Worker only."""
         self._released_bytes = self._taken_bytes - size_bytes
 
-    def adopt(self, other: ChunkQueue) -> None:
+    def take_over(self, other: ChunkQueue) -> None:
         """Take over what waits in another queue, which no worker serves any more; in front of what waits here.
 
         These chunks were accepted before: the budget may be exceeded by them. Worker only.
         """
-        adopted: list[Chunk] = []
+        taken_over: list[Chunk] = []
         try:
             while (chunk := other.next()) is not None:
                 _, spans, _, size_bytes = chunk
-                adopted.append(chunk)
+                taken_over.append(chunk)
                 self._counters.taken_spans -= len(spans)
                 self._taken_bytes -= size_bytes
                 self.release(-size_bytes)
                 other.release(size_bytes)
         finally:
-            self._waiting.extendleft(reversed(adopted))
+            self._waiting.extendleft(reversed(taken_over))
 
     def forward_to(self, successor: ChunkQueue) -> None:
         """Hand chunks that come from now on to another queue."""

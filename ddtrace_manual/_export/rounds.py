@@ -1,6 +1,6 @@
-"""What one export round does: `/info` if due → take → process → send → statistics; and that it never gets away.
+"""What one export round does: `/info` if due → take → process → send → statistics.
 
-A round may fail anywhere. The books are balanced after each one, so that nothing is lost uncounted.
+A round may fail anywhere. The accounting runs after each one, so that every loss is counted.
 
 Source: spec/trace-export.md §2, §3.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ddtrace_manual._base.clock import Clock
     from ddtrace_manual._stats import BucketExporter
 
+    from .accounting import Accounting
     from .agent_info import AgentWatch
-    from .backoff import Pace
-    from .books import Books
-    from .delivery import Outbox
+    from .backoff import Backoff
+    from .delivery import Delivery
     from .pipeline import Pipeline
     from .queue import ChunkQueue
     from .worker import ExportWorker
@@ -41,11 +41,11 @@ class ExportRounds:
 
     _queue: ChunkQueue
     _pipeline: Pipeline
-    _outbox: Outbox
-    _books: Books
+    _delivery: Delivery
+    _accounting: Accounting
     _agent: AgentWatch
     _client: AgentClient
-    _pace: Pace
+    _backoff: Backoff
     _stats: BucketExporter
     _stats_go_elsewhere: bool
     _clock: Clock
@@ -61,7 +61,7 @@ class ExportRounds:
     _failed_rounds: int
     _failures_in_a_row: int
 
-    def _adopt(self) -> None:
+    def _take_over(self) -> None:
         raise NotImplementedError
 
     def _limit_last_round(self) -> None:
@@ -69,10 +69,10 @@ class ExportRounds:
 
     def _has_work(self) -> bool:
         predecessor = self._predecessor
-        return bool(self._queue) or bool(self._outbox) or (predecessor is not None and predecessor._has_work())
+        return bool(self._queue) or bool(self._delivery) or (predecessor is not None and predecessor._has_work())
 
     def _guarded_round(self, *, is_awaited: bool) -> bool:
-        """Do one round, come what may; return whether nothing is left."""
+        """Run one export round; never raises. Return whether nothing is left."""
         try:
             is_empty = self._round(is_awaited=is_awaited)
         except (Exception, SystemExit):  # noqa: BLE001 - the thread must survive whatever happens
@@ -83,81 +83,81 @@ class ExportRounds:
             return is_empty
         finally:
             self._balance()
-            self._books.report_drops(self._agent_log, is_away=self._pace.is_away)
+            self._accounting.report_drops(self._agent_log, is_away=self._backoff.is_away)
 
     def _end_failed_round(self) -> bool:
-        """Choose when to try again; return whether to give up: nothing is left, and rounds fail again and again."""
+        """Schedule the next round; return whether to give up because nothing is left and rounds keep failing."""
         self._failures_in_a_row += 1
         self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
-        self._pace.failed()
+        self._backoff.failed()
         if self._failures_in_a_row < _MOST_FAILURES:
             return False
         self._failed_rounds += 1
         return not self._has_work()
 
     def _balance(self) -> None:
-        """Make the books right, unless a predecessor or successor has its part of what was taken."""
+        """Balance the accounts, unless a predecessor or successor holds part of the spans."""
         if self._predecessor is None and not self._is_replaced:
-            self._books.balance()
+            self._accounting.balance()
 
     def _lost(self) -> int:
-        return self._books.lost() + self._failed_rounds
+        return self._accounting.lost() + self._failed_rounds
 
     def _round(self, *, is_awaited: bool) -> bool:
         """Do one round; return whether nothing is left."""
-        self._adopt()
+        self._take_over()
         is_late = self._is_too_late()
-        may_send = not is_late and (is_awaited or self._pace.may_send())
+        may_send = not is_late and (is_awaited or self._backoff.may_send())
         if may_send:
-            self._client.timeout_s = self._pace.start_request(slow=False)
+            self._client.timeout_s = self._backoff.start_request(slow=False)
             self._agent.refresh(force=is_awaited)
-            self._pace.end_probe()
+            self._backoff.end_probe()
             self._limit_last_round()
         if self._agent.take_change():
             self._apply_features()
         self._send_due_ns = None
         self._process_waiting()
-        if self._outbox and may_send:
+        if self._delivery and may_send:
             self._send()
         if self._may_flush_stats() and not is_late:
-            self._client.timeout_s = self._pace.start_request()
+            self._client.timeout_s = self._backoff.start_request()
             if is_awaited or self._has_no_delay:
                 self._stats.flush(force=True)
             else:
                 self._stats.flush_if_due()
-        return not self._outbox
+        return not self._delivery
 
     def _is_too_late(self) -> bool:
-        """Say whether the time of `shutdown` is over, and nobody waits any more for what the thread sends."""
-        is_over = self._clock.monotonic_ns() >= (self._pace.deadline_ns or 0)
+        """Return whether the time of `shutdown` is over, so that nobody waits for the thread."""
+        is_over = self._clock.monotonic_ns() >= (self._backoff.deadline_ns or 0)
         return self._is_in_last_round and self._thread is not None and is_over
 
     def _may_flush_stats(self) -> bool:
-        """Say whether statistics are on and have somebody to go to."""
-        return self._pipeline.concentrator is not None and (self._stats_go_elsewhere or not self._outbox)
+        """Return whether statistics are on and can be sent."""
+        return self._pipeline.concentrator is not None and (self._stats_go_elsewhere or not self._delivery)
 
     def _process_waiting(self) -> None:
-        """Take and process what waits now; what comes meanwhile is for the next round."""
-        pipeline, outbox, queue = self._pipeline, self._outbox, self._queue
+        """Process the chunks that wait now; later ones are left for the next round."""
+        pipeline, delivery, queue = self._pipeline, self._delivery, self._queue
         counted = pipeline.concentrator is not None
         for _ in range(len(queue)):
             chunk = queue.next()
             if chunk is None:
                 return
             if to_send := pipeline.process(chunk):
-                outbox.add(to_send, chunk[3], counted=counted)
+                delivery.add(to_send, chunk[3], counted=counted)
             else:
                 queue.release(chunk[3])
-        pipeline.settle()
-        outbox.seal()
+        pipeline.record_statistics()
+        delivery.close_batch()
 
     def _send(self) -> None:
-        was_away = self._pace.is_away
-        if not self._outbox.send():
-            self._pace.failed()
+        was_away = self._backoff.is_away
+        if not self._delivery.send():
+            self._backoff.failed()
         elif was_away:
             self._agent.expire()  # another Agent may have come back
-            self._pace.delivered()
+            self._backoff.delivered()
 
     def _was_reached(self) -> bool:
-        return self._outbox.was_reached or self._agent.was_answered
+        return self._delivery.was_reached or self._agent.was_answered

@@ -3,10 +3,10 @@
 It waits until the first chunk has been waiting for the flush interval, or enough bytes wait, or
 somebody flushes; then runs one round: `/info` if due → take → process → send → statistics.
 
-While the Agent is away rounds go on taking and encoding; when to send is up to `Pace`. Statistics stay
+While the Agent is away rounds go on taking and encoding; when to send is up to `Backoff`. Statistics stay
 in their buckets meanwhile, because a payload of statistics is never sent twice.
 
-What other threads want of the worker they leave in a field, and ring. No lock is shared with them: a
+Other threads leave requests in fields and set the wakeup. No lock is shared with them, because a
 signal handler may call `flush` or `shutdown` whatever the interrupted frame was doing.
 
 Source: spec/trace-export.md §2, §10.
@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 
-from .books import Books
+from .accounting import Accounting
 from .flush_requests import FlushRequest, FlushRequests
 from .rounds import ExportRounds
-from .wakeup import Bell
+from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from ddtrace_manual._agent import AgentClient
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from ddtrace_manual._stats import BucketExporter
 
     from .agent_info import AgentWatch
-    from .backoff import Pace
+    from .backoff import Backoff
     from .counters import Counters
-    from .delivery import Outbox
+    from .delivery import Delivery
     from .pipeline import Pipeline
     from .queue import ChunkQueue
 
@@ -48,7 +48,7 @@ _FIRST_AWAITED_PAUSE_S = 0.1
 _LONGEST_AWAITED_PAUSE_S = 0.5
 _NO_DELAY_NS = 5_000_000
 """After `send_without_delay`: traces that finish at the same time share a request."""
-_ADOPTION_STEP_S = 0.2
+_TAKE_OVER_STEP_S = 0.2
 _NEVER_REACHED_NS = 1_000_000_000
 _SHARE_FOR_REQUESTS = 0.96
 """Part of the time of `shutdown`; the rest is for counting what was not delivered."""
@@ -60,10 +60,10 @@ class ExportWorker(ExportRounds):
     Args:
         queue: Where chunks come from.
         pipeline: Turns a chunk into what is sent of it.
-        outbox: Sends it.
+        delivery: Sends it.
         agent: Keeps `/info` fresh.
         client: Whose requests are given a time limit here; calls `wait_to_retry`.
-        pace: When to send while the Agent is away.
+        backoff: When to send while the Agent is away.
         apply_features: Called when the Agent's features may have changed.
         stats: Flushes statistics.
         stats_go_elsewhere: They do not go to the Agent: its absence does not hold them back.
@@ -71,7 +71,7 @@ class ExportWorker(ExportRounds):
         interval_s: Longest time a chunk waits before it is sent, in seconds.
         clock: Source of monotonic time.
         prepare: Called on the thread before its first round, to import what it needs.
-        make_bell: Makes bells.
+        make_wakeup: Makes `Wakeup` objects.
         make_thread: Makes the thread; takes `target`, `name` and `daemon`.
         agent_log: Shared with all who notice that the Agent does not take data, so that it costs one line a minute.
     """
@@ -81,10 +81,10 @@ class ExportWorker(ExportRounds):
         *,
         queue: ChunkQueue,
         pipeline: Pipeline,
-        outbox: Outbox,
+        delivery: Delivery,
         agent: AgentWatch,
         client: AgentClient,
-        pace: Pace,
+        backoff: Backoff,
         apply_features: Callable[[], None],
         stats: BucketExporter,
         counters: Counters,
@@ -92,18 +92,18 @@ class ExportWorker(ExportRounds):
         clock: Clock,
         prepare: Callable[[], None] | None = None,
         stats_go_elsewhere: bool = False,
-        make_bell: Callable[[], Bell] = Bell,
+        make_wakeup: Callable[[], Wakeup] = Wakeup,
         make_thread: Callable[..., threading.Thread] | None = None,
         agent_log: RateLimitedLogger = _log,
     ) -> None:
         self._queue = queue
         self._agent_log = agent_log
         self._pipeline = pipeline
-        self._outbox = outbox
-        self._books = Books(counters, queue, outbox)
+        self._delivery = delivery
+        self._accounting = Accounting(counters, queue, delivery)
         self._agent = agent
         self._client = client
-        self._pace = pace
+        self._backoff = backoff
         self._apply_features = apply_features
         self._stats = stats
         self._stats_go_elsewhere = stats_go_elsewhere
@@ -111,7 +111,7 @@ class ExportWorker(ExportRounds):
         self._interval_ns = round(interval_s * 1e9)
         self._clock = clock
         self._prepare = prepare
-        self._make_bell = make_bell
+        self._make_wakeup = make_wakeup
         self._make_thread = make_thread
         self._start_lock = threading.RLock()  # guards starting: no second thread. The worker never takes it.
         self._is_starting = False
@@ -120,7 +120,7 @@ class ExportWorker(ExportRounds):
         self._served_by = 0
         self._pid = os.getpid()
         self._thread: threading.Thread | None = None
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         # Left here for the worker by other threads; each is written in one step.
         self._is_early = False
         self._has_no_delay = False
@@ -145,17 +145,17 @@ class ExportWorker(ExportRounds):
     @property
     def is_away(self) -> bool:
         """Whether the Agent is known to take nothing at present."""
-        return self._pace.is_away
+        return self._backoff.is_away
 
     def wake(self, early: bool) -> None:  # noqa: FBT001 - the queue's callback
         """Note that a first chunk waits, or (`early`) that enough bytes wait; start the thread if needed."""
         if early:
             self._is_early = True
         self.start()
-        self._ring()
+        self._set_wakeup()
 
     def start(self) -> None:
-        """Start the thread unless it runs. A system that can start none is reported, and asked again next time."""
+        """Start the thread unless it runs. If the system cannot start one, log a warning and try again next time."""
         if self._needs_no_thread():
             return
         with self._start_lock:
@@ -163,9 +163,9 @@ class ExportWorker(ExportRounds):
                 return
             self._is_starting = True
             try:
-                bell = self._make_bell()
+                wakeup = self._make_wakeup()
                 thread = (self._make_thread or threading.Thread)(target=self._run, name=_THREAD_NAME, daemon=True)
-                self._bell = bell
+                self._wakeup = wakeup
                 thread.start()
             except Exception:  # noqa: BLE001 - the interpreter ends, the system has no thread left, daemons are forbidden
                 _log.warning("start", "Could not start the export thread; traces go out in flush() and at shutdown")
@@ -178,7 +178,7 @@ class ExportWorker(ExportRounds):
         """Deliver everything accepted so far, statistics included.
 
         Returns:
-            Whether all of it arrived in time; `False` at once on the worker thread itself.
+            True if everything was delivered in time; False when called on the worker thread while work is left.
         """
         if self._pid != os.getpid():
             return True  # in a process forked without Python's hooks: nothing has finished here yet
@@ -190,12 +190,12 @@ class ExportWorker(ExportRounds):
             return self._flush_here(timeout_s)
         if thread is threading.current_thread():
             return not self._has_work()
-        request = FlushRequest(self._make_bell())
+        request = FlushRequest(self._make_wakeup())
         self._flushes.add(request)
-        self._ring()
+        self._set_wakeup()
         if self._is_done:  # ended meanwhile, perhaps without having seen the request
             request.end(arrived=self._all_arrived)
-        request.bell.wait(timeout_s)
+        request.wakeup.wait(timeout_s)
         request.is_over = True
         return request.arrived
 
@@ -208,7 +208,7 @@ class ExportWorker(ExportRounds):
             if self._deadline_ns is not None:
                 return self._all_arrived
             deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _SHARE_FOR_REQUESTS * 1e9)
-            self._pace.deadline_ns = self._deadline_ns = deadline_ns
+            self._backoff.deadline_ns = self._deadline_ns = deadline_ns
             thread = self._thread
         if thread is None and self._is_served_here:
             self._wait_for_caller(timeout_s)
@@ -218,7 +218,7 @@ class ExportWorker(ExportRounds):
             else:
                 self._end(arrived=True)
         elif thread is not threading.current_thread():
-            self._ring()
+            self._set_wakeup()
             thread.join(max(timeout_s * _SHARE_FOR_REQUESTS, 0))
             if thread.is_alive():
                 self._client.interrupt(thread.ident)  # in a request that began before, with more time
@@ -243,19 +243,19 @@ class ExportWorker(ExportRounds):
         self._interval_ns = min(self._interval_ns, _NO_DELAY_NS)
         self._is_early = self._has_no_delay = True
         self.start()
-        self._ring()
+        self._set_wakeup()
 
-    def hand_over(self, successor: ExportWorker) -> None:
-        """Stop without a last round: the successor carries on with what is left. Does not wait.
+    def replace_with(self, successor: ExportWorker) -> None:
+        """Stop without a last round; the successor takes over what is left. Does not wait.
 
-        The caller sees to it that new chunks go to the successor's queue.
+        The caller must direct new chunks to the successor's queue.
         """
         successor._predecessor = self
         with self._start_lock:
             if self._deadline_ns is None:
                 self._is_replaced = True
                 self._deadline_ns = self._clock.monotonic_ns()
-        self._ring()
+        self._set_wakeup()
         if self._thread is not None or self._has_work():
             successor.start()
 
@@ -264,12 +264,12 @@ class ExportWorker(ExportRounds):
 
         Handed to the client, which calls it on the worker thread.
         """
-        if self._pace.end_attempt(delay_s) or self._ends():
+        if self._backoff.end_attempt(delay_s) or self._ends():
             return True
         self._sleep(delay_s)
         if self._ends():
             return True
-        self._client.timeout_s = self._pace.start_request()
+        self._client.timeout_s = self._backoff.start_request()
         return False
 
     def pause(self, delay_s: float) -> bool:
@@ -282,25 +282,25 @@ class ExportWorker(ExportRounds):
         return self._thread is not None or self._is_starting or self._is_served_here or self._ends()
 
     def _ends(self) -> bool:
-        """Say whether somebody has called `shutdown` or `hand_over`."""
+        """Return whether `shutdown` or `replace_with` was called."""
         return self._deadline_ns is not None
 
-    def _ring(self) -> None:
-        bell = self._bell
-        if bell is not None:
-            bell.ring()
+    def _set_wakeup(self) -> None:
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.set()
 
     # -- without a thread ------------------------------------------------------------------------
 
     def _flush_here(self, timeout_s: float) -> bool:
-        """Do rounds on the calling thread: none of our own can be started."""
+        """Run rounds on the calling thread, because no thread can be started."""
         until = self._clock.monotonic_ns() + round(max(timeout_s, 0) * 1e9)
         with self._start_lock:
             if self._thread is not None or self._is_starting or self._is_served_here or self._ends():
                 return False  # another thread, or the frame that a signal handler has interrupted, sees to it
             self._is_served_here = True
             self._served_by = threading.get_ident()
-        former, self._pace.deadline_ns = self._pace.deadline_ns, until
+        former, self._backoff.deadline_ns = self._backoff.deadline_ns, until
         lost_before = self._lost()
         pause_s = _FIRST_AWAITED_PAUSE_S
         try:
@@ -315,16 +315,16 @@ class ExportWorker(ExportRounds):
         finally:
             with self._start_lock:
                 self._is_served_here = False
-                self._pace.deadline_ns = self._deadline_ns if self._ends() else former
+                self._backoff.deadline_ns = self._deadline_ns if self._ends() else former
             if self._ends() and not self._is_replaced and not self._is_done:
                 self._run_last_round()
 
     def _wait_for_caller(self, timeout_s: float) -> None:
-        """Wait until the thread in `flush` has ended the work; a handler that has interrupted it must not wait long."""
-        bell = self._make_bell()
+        """Wait for the thread in `flush`; a signal handler that interrupted that thread must not wait long."""
+        wakeup = self._make_wakeup()
         until = self._clock.monotonic_ns() + round(timeout_s * 1e9)
         while not self._is_done and self._served_by != threading.get_ident() and self._clock.monotonic_ns() < until:
-            bell.wait(0.02)
+            wakeup.wait(0.02)
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class ExportWorker(ExportRounds):
             self._run_last_round()
 
     def _turn(self) -> None:
-        """Do one round, and tell those who wait for it."""
+        """Run one round and answer the flush requests it served."""
         flushes = self._flushes.take()
         lost_before = self._lost()
         is_empty = self._guarded_round(is_awaited=bool(flushes))
@@ -372,39 +372,39 @@ class ExportWorker(ExportRounds):
 
     def _wait(self) -> None:
         """Sleep until there is something to do."""
-        bell = self._bell
-        while bell is not None and not self._ends() and not self._is_early:
+        wakeup = self._wakeup
+        while wakeup is not None and not self._ends() and not self._is_early:
             due = self._due_ns()
             now = self._clock.monotonic_ns()
             if self._flushes.is_awaited() or (due is not None and due <= now):
                 break
-            bell.wait(None if due is None else (due - now) / 1e9)
+            wakeup.wait(None if due is None else (due - now) / 1e9)
         self._is_early = False
 
     def _due_ns(self) -> int | None:
-        """Return when the next round is due without being asked for, or `None` for never."""
+        """Return when the next round is due, or `None` if none is."""
         if self._send_due_ns is None and (self._queue or self._predecessor is not None):
             self._send_due_ns = self._clock.monotonic_ns() + self._interval_ns
         dues = [self._send_due_ns]
-        if self._outbox:
-            dues.append(self._pace.resume_ns)
+        if self._delivery:
+            dues.append(self._backoff.resume_ns)
         if self._may_flush_stats():
             dues.append(self._stats.next_due_ns())
         return min((due for due in dues if due is not None), default=None)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep so long; shorter when the end comes."""
-        bell = self._bell or self._make_bell()
+        """Sleep, but return early when the worker ends."""
+        wakeup = self._wakeup or self._make_wakeup()
         until = self._clock.monotonic_ns() + round(seconds * 1e9)
         while self._is_in_last_round or not self._ends():
             left_ns = until - self._clock.monotonic_ns()
             if left_ns <= 0:
                 return
-            bell.wait(left_ns / 1e9)
+            wakeup.wait(left_ns / 1e9)
 
     # -- taking over ------------------------------------------------------------------------------
 
-    def _adopt(self) -> None:
+    def _take_over(self) -> None:
         """Take over from the worker before this one, once it has stopped."""
         predecessor = self._predecessor
         if predecessor is None:
@@ -412,26 +412,26 @@ class ExportWorker(ExportRounds):
         thread = predecessor._thread
         if thread is not None and thread is not threading.current_thread():
             while thread.is_alive() and not self._ends():
-                thread.join(_ADOPTION_STEP_S)
+                thread.join(_TAKE_OVER_STEP_S)
             thread.join(max(0.0, ((self._deadline_ns or 0) - self._clock.monotonic_ns()) / 1e9))
             if thread.is_alive():
                 return
         self._predecessor = None
-        predecessor._adopt()
-        self._outbox.adopt(predecessor._outbox)
-        self._queue.adopt(predecessor._queue)
+        predecessor._take_over()
+        self._delivery.take_over(predecessor._delivery)
+        self._queue.take_over(predecessor._queue)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _run_last_round(self) -> None:
-        """Deliver what is left, as long as shutdown allows, then count the rest as lost."""
+        """Deliver what is left within the time of shutdown, then count the rest as lost."""
         if self._is_in_last_round:  # a signal handler shuts down what it interrupted in starting the thread
             return
         self._is_in_last_round = True
         arrived = False
         try:
             arrived = self._try_until_deadline()
-            left = self._outbox.abandon()
+            left = self._delivery.abandon()
             if left:
                 self._agent_log.warning(
                     DELIVERY, "Lost %d spans at shutdown: the Agent did not take them in time", left
@@ -442,13 +442,13 @@ class ExportWorker(ExportRounds):
         self._end(arrived=arrived and not self._has_work())
 
     def _try_until_deadline(self) -> bool:
-        """Repeat rounds until all has arrived or time is over; return whether all has arrived."""
+        """Repeat rounds until everything is delivered or time is over; return whether everything was."""
         pause_s = _FIRST_AWAITED_PAUSE_S
         lost_before = self._lost()
         while True:
             self._limit_last_round()
             is_empty = self._guarded_round(is_awaited=True)
-            left_s = ((self._pace.deadline_ns or 0) - self._clock.monotonic_ns()) / 1e9
+            left_s = ((self._backoff.deadline_ns or 0) - self._clock.monotonic_ns()) / 1e9
             if is_empty or left_s <= 0:
                 return is_empty and self._lost() == lost_before
             self._sleep(min(pause_s, left_s))
@@ -460,13 +460,13 @@ class ExportWorker(ExportRounds):
             return
         self._is_limited = True
         give_up_ns = self._clock.monotonic_ns() + _NEVER_REACHED_NS
-        self._pace.deadline_ns = min(self._pace.deadline_ns or give_up_ns, give_up_ns)
+        self._backoff.deadline_ns = min(self._backoff.deadline_ns or give_up_ns, give_up_ns)
 
     def _leave(self) -> None:
-        """Make room for the successor, who takes over queue and outbox but not the statistics."""
+        """End for the successor, which takes over queue and delivery but not the statistics."""
         try:
-            if self._stats_go_elsewhere or not self._pace.is_away:
-                self._client.timeout_s = self._pace.start_request()
+            if self._stats_go_elsewhere or not self._backoff.is_away:
+                self._client.timeout_s = self._backoff.start_request()
                 self._stats.flush(force=True)
         finally:
             self._end(arrived=False)

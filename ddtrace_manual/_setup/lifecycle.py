@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ddtrace_manual.config import Config
     from ddtrace_manual.config._settings_type import Settings
 
-    from .pipeline import Parts
+    from .pipeline import PipelineComponents
     from .remote import RemoteControl
     from .startup import StartupCheck
 
@@ -45,7 +45,7 @@ class Recording(Protocol):
         """Return the configuration to use instead of the one that was asked for."""
         ...
 
-    def take_over(self, provider: TracerProvider, parts: Parts) -> None:
+    def take_over(self, provider: TracerProvider, parts: PipelineComponents) -> None:
         """Detach a provider that was just configured from its pipeline."""
         ...
 
@@ -56,7 +56,7 @@ class _Setup:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.provider: TracerProvider | None = None
-        self.parts: Parts | None = None
+        self.parts: PipelineComponents | None = None
         self.counters: Counters | None = None
         self.recording: Recording | None = None
         self.startup_shown: Mapping[str, object] | None = None
@@ -104,7 +104,7 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
         provider = _build(effective)
         _install(provider, effective)
         _start_remote(effective)
-        _tell_about_startup(effective)
+        _log_startup(effective)
         if not _setup.is_exit_hooked:
             _setup.is_exit_hooked = True
             run_at_exit(shutdown)
@@ -208,8 +208,8 @@ def counters() -> CounterSnapshot:
         sent_bytes=totals.sent_bytes,
         sent_payloads=totals.sent_payloads,
         filtered_spans=totals.filtered_spans,
-        dropped_spans=dict(totals.dropped_spans),
-        dropped_traces=dict(totals.dropped_chunks),
+        dropped_spans={str(reason): count for reason, count in totals.dropped_spans.copy().items()},
+        dropped_traces={str(reason): count for reason, count in totals.dropped_chunks.copy().items()},
         requests=totals.requests,
         failed_requests=totals.errors,
         stats_payloads=totals.stats_payloads,
@@ -229,13 +229,13 @@ def _build(config: Config) -> TracerProvider:
     from ddtrace_manual._base.ids import IdSource  # noqa: PLC0415
     from ddtrace_manual._tracing import TracerProvider  # noqa: PLC0415
 
-    from .pipeline import Parts, make_resource  # noqa: PLC0415
+    from .pipeline import PipelineComponents, make_resource  # noqa: PLC0415
 
     resource, service = make_resource(config)
     if _setup.counters is None:
         _setup.counters = Counters()
     former = _setup.parts
-    parts = Parts(
+    parts = PipelineComponents(
         config,
         resource=resource,
         service=service,
@@ -279,10 +279,10 @@ def _decide(segment: SegmentRecord) -> None:
     segment.engine.decide(segment)  # type: ignore[attr-defined] # segments of the pipeline are the engine's
 
 
-def _hand_over(former: Parts, parts: Parts) -> None:
+def _hand_over(former: PipelineComponents, parts: PipelineComponents) -> None:
     """Let the new pipeline take over what the former one holds, once that has finished its current request."""
     former.queue.forward_to(parts.queue)
-    former.worker.hand_over(parts.worker)
+    former.worker.replace_with(parts.worker)
     former.close()
 
 
@@ -319,7 +319,7 @@ def _install(provider: TracerProvider, config: Config) -> None:
         _install_propagator(parts)
 
 
-def _use_propagator(parts: Parts) -> None:
+def _use_propagator(parts: PipelineComponents) -> None:
     """Let the facade read and write headers and environments with the propagator of these parts."""
     from ddtrace_manual.propagation import extract_environ, inject_environ  # noqa: PLC0415 - importing the package stays light
 
@@ -342,7 +342,7 @@ def _foreign_provider(own: TracerProvider) -> Any:  # Any: whatever provider the
     return None if installed is None or installed is own or isinstance(installed, _NoTracerProvider) else installed
 
 
-def _install_propagator(parts: Parts) -> None:
+def _install_propagator(parts: PipelineComponents) -> None:
     """Install the global propagator. `opentelemetry.propagate` raises on import for unknown `OTEL_PROPAGATORS`.
 
     Source: spec/configuration.md §5.1.
@@ -369,7 +369,7 @@ def _start_remote(config: Config) -> None:
     _make_remote(parts, former).start()
 
 
-def _make_remote(parts: Parts, former: RemoteControl | None) -> RemoteControl:
+def _make_remote(parts: PipelineComponents, former: RemoteControl | None) -> RemoteControl:
     """Make what polls for these parts; what the former one had put into effect stays."""
     from .remote import RemoteControl  # noqa: PLC0415
     from .startup import startup_fields  # noqa: PLC0415 - not loaded when it is off
@@ -399,7 +399,7 @@ def _renew_lock() -> None:
     _setup.lock = threading.RLock()
 
 
-def _stop_recording(parts: Parts) -> None:
+def _stop_recording(parts: PipelineComponents) -> None:
     """Make no more spans and headers; traces in progress finish and are sent."""
     if _setup.provider is not None:
         _setup.provider.stop_recording()
@@ -409,7 +409,7 @@ def _stop_recording(parts: Parts) -> None:
         _install_propagator(parts)
 
 
-def _tell_about_startup(config: Config) -> None:
+def _log_startup(config: Config) -> None:
     """Write the start-up line and have the Agent checked, unless all is as it was shown before.
 
     A test that records does neither; disabled tracing needs no Agent.
@@ -436,7 +436,7 @@ def _renew_after_fork() -> EngineHooks:
     from ddtrace_manual._export import Counters  # noqa: PLC0415 - imported before the fork
 
     from .log_handlers import renew_log_file  # noqa: PLC0415
-    from .pipeline import Parts  # noqa: PLC0415
+    from .pipeline import PipelineComponents  # noqa: PLC0415
 
     _renew_lock()
     _setup.startup_check = None
@@ -445,7 +445,7 @@ def _renew_after_fork() -> EngineHooks:
         raise RuntimeError("no pipeline to renew")
     renew_log_file(former.config)
     _setup.counters = Counters()
-    parts = Parts(
+    parts = PipelineComponents(
         former.config,
         resource=provider.resource,
         service=former.service,

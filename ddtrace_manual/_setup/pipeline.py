@@ -1,6 +1,6 @@
 """Builds the parts behind one configuration and connects them.
 
-    Config → transport → client → outbox ← pipeline ← queue ← engine's hooks
+    Config → transport → client → delivery ← pipeline ← queue ← engine's hooks
            → mapper, sampler, statistics, propagator
 
 Nothing is started here: the worker's thread starts with the first finished chunk.
@@ -37,14 +37,14 @@ from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._encoding import PayloadHeader, V1Encoder, new_packer
 from ddtrace_manual._export import (
     AgentWatch,
+    Backoff,
     ChunkPacker,
     ChunkQueue,
     ChunkSteps,
     Counters,
+    Delivery,
     ExportWorker,
     LogTransport,
-    Outbox,
-    Pace,
     Pipeline,
     run_between_forks,
     wants_log_transport,
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from ddtrace_manual.config import Config
     from ddtrace_manual.sampling import SamplingRule, SpanSamplingRule
 
-__all__ = ["ParsedRules", "Parts", "agent_headers", "make_resource"]
+__all__ = ["ParsedRules", "PipelineComponents", "agent_headers", "make_resource"]
 
 _log = get_logger("setup")
 
@@ -153,7 +153,7 @@ class ParsedRules:
         )
 
 
-class Parts:
+class PipelineComponents:
     """Everything behind one configuration in one process.
 
     Args:
@@ -280,7 +280,7 @@ class Parts:
             renew=self._renew,
         )
         self.agent = AgentWatch(client, clock=SYSTEM_CLOCK, choose=self._choose_features, on_info=self._on_info)
-        self.pace = Pace(timeout_s=config.trace_agent_timeout_seconds, clock=SYSTEM_CLOCK)
+        self.backoff = Backoff(timeout_s=config.trace_agent_timeout_seconds, clock=SYSTEM_CLOCK)
         self.steps = ChunkSteps(
             decide=decide,
             map_chunk=self.mapper.map_chunk,
@@ -291,9 +291,9 @@ class Parts:
             span_type=Span,
         )
         self.pipeline = Pipeline(self.steps, self.counters)
-        self.outbox = Outbox(
+        self.delivery = Delivery(
             client,
-            pace=self.pace,
+            backoff=self.backoff,
             packer=ChunkPacker(release=self.queue.release, counters=self.counters),
             release=self.queue.release,
             counters=self.counters,
@@ -318,10 +318,10 @@ class Parts:
         self.worker = ExportWorker(
             queue=self.queue,
             pipeline=self.pipeline,
-            outbox=self.outbox,
+            delivery=self.delivery,
             agent=self.agent,
             client=client,
-            pace=self.pace,
+            backoff=self.backoff,
             apply_features=self._apply_features,
             stats=self.statistics.exporter,
             stats_go_elsewhere=self.statistics.is_otlp,
@@ -362,12 +362,12 @@ class Parts:
         self.propagator = Propagator(settings, local_marker=lambda: self.org_marker)
         self.otel_propagator = DatadogPropagator(self.propagator)
 
-    def inherit(self, parent: Parts) -> None:
+    def inherit(self, parent: PipelineComponents) -> None:
         """Take over, in a forked child, what the parent process had learned."""
         parent.sampler.reset_after_fork()  # it still decides traces that were open at the fork
         self.rates.table = parent.rates.table
         self.org_marker = parent.org_marker
-        self.sampler.adopt(parent.sampler)
+        self.sampler.take_over(parent.sampler)
         if parent._mapping_changes:
             self.change_mapping(**parent._mapping_changes)
 
@@ -393,7 +393,7 @@ class Parts:
 
     def _apply_features(self) -> None:
         features = self.agent.features
-        self.outbox.use_format(
+        self.delivery.use_format(
             features.trace_version,
             native_events=features.native_events,
             v1_encoder=self._make_v1_encoder,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ddtrace_manual.config import Config
 
-    from .pipeline import Parts
+    from .pipeline import PipelineComponents
 
 __all__ = ["RemoteControl", "config_with"]
 
@@ -69,12 +69,12 @@ class RemoteControl:
 
     def __init__(  # noqa: PLR0913 - made in one place, by name
         self,
-        parts: Parts,
+        parts: PipelineComponents,
         *,
         is_current: Callable[[RemoteControl], bool],
         lock: Callable[[], AbstractContextManager[object]],
         renew_lock: Callable[[], None],
-        stop_recording: Callable[[Parts], None],
+        stop_recording: Callable[[PipelineComponents], None],
         publish: Callable[[Config], None],
         startup_fields: Callable[[], Mapping[str, object]],
         counters: Callable[[], object],

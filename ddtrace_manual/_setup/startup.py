@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ddtrace_manual.config import Config
     from ddtrace_manual.exceptions import AgentError
 
-    from .pipeline import Parts
+    from .pipeline import PipelineComponents
 
 __all__ = ["StartupCheck", "log_startup", "log_unused", "missing_parts", "startup_fields", "unused_settings"]
 
@@ -37,7 +37,7 @@ _OF_THE_MOMENT: Final = frozenset({"date", "runtime_id"})
 
 
 def log_startup(
-    config: Config, parts: Parts, *, unless: Mapping[str, object] | None = None
+    config: Config, parts: PipelineComponents, *, unless: Mapping[str, object] | None = None
 ) -> Mapping[str, object] | None:
     """Write the start-up line, unless it would repeat an earlier one. Never raises.
 
@@ -60,7 +60,7 @@ def log_startup(
     return shown
 
 
-def startup_fields(config: Config, parts: Parts) -> dict[str, Any]:  # Any: JSON
+def startup_fields(config: Config, parts: PipelineComponents) -> dict[str, Any]:  # Any: JSON
     """Return what the start-up line shows: what is in effect, which may be less than what is configured.
 
     Telemetry and runtime metrics do not exist here yet: they are never said to be on.
@@ -164,7 +164,7 @@ class StartupCheck:
         parts: The pipeline whose Agent is asked.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PipelineComponents) -> None:
         self._agent_log = parts.agent_log
         self._address = parts.agent_address
         self._setting = parts.client.setting

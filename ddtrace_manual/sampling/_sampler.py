@@ -109,7 +109,7 @@ class TraceSampler:
         rules = effective_rules(self._local_rules, self._local_rate, self._remote[1], remote_rate)
         self._rules = tuple(CompiledRule(rule) for rule in rules)
 
-    def adopt(self, former: TraceSampler) -> None:
+    def take_over(self, former: TraceSampler) -> None:
         """Put the remote configuration of another sampler into effect, as in a forked child."""
         rate, rules = former._remote
         self.update(remote_rate=rate, remote_rules=rules)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ddtrace_manual._base.ids import IdSource
     from ddtrace_manual._export import Counters
     from ddtrace_manual._model import DDSpan, SegmentRecord
-    from ddtrace_manual._setup.pipeline import Parts
+    from ddtrace_manual._setup.pipeline import PipelineComponents
     from ddtrace_manual._tracing import Span, TracerProvider
     from ddtrace_manual.config import Config
     from ddtrace_manual.config._settings_type import Settings
@@ -131,7 +131,7 @@ class SpanRecorder:
             return config.evolve(trace_enabled=True)
         return config
 
-    def take_over(self, provider: TracerProvider, parts: Parts) -> None:
+    def take_over(self, provider: TracerProvider, parts: PipelineComponents) -> None:
         """Collect what the provider finishes, each span at its end."""
         self._mapper = parts.mapper
         self._counters = parts.counters
@@ -147,7 +147,7 @@ class SpanRecorder:
             self._spans += spans
             if (counters := self._counters) is not None:  # here they have arrived
                 counters.accepted_spans += len(spans)
-                counters.settled_spans += len(spans)
+                counters.accounted_spans += len(spans)
                 counters.sent_spans += len(spans)
 
     def _apply_fixed(self, provider: TracerProvider) -> None:

@@ -10,21 +10,19 @@ from ddtrace_manual._agent import AgentInfo, Features, SendResult
 from ddtrace_manual._encoding import decode_v04, decode_v05, decode_v1
 from ddtrace_manual._export import (
     AgentWatch,
+    Backoff,
     ChunkPacker,
     ChunkQueue,
     ChunkSteps,
     Counters,
+    Delivery,
     ExportWorker,
-    Outbox,
-    Pace,
     Pipeline,
+    delivery,
     payloads,
     pipeline,
     rounds,
     worker,
-)
-from ddtrace_manual._export import (
-    delivery as outbox,
 )
 from ddtrace_manual._model import SegmentRecord, SpanRecord
 from ddtrace_manual.exceptions import AgentConnectionError
@@ -208,7 +206,7 @@ class Rig:
             wake=lambda early: self.worker.wake(early),  # noqa: PLW0108 - made later
             counters=self.counters,
         )
-        self.pace = Pace(timeout_s=2.0, clock=self.clock, uniform=lambda: 0.5)
+        self.backoff = Backoff(timeout_s=2.0, clock=self.clock, uniform=lambda: 0.5)
         self.agent = AgentWatch(self.client, clock=self.clock, choose=lambda info: self.features)
         self.pipeline = Pipeline(
             ChunkSteps(
@@ -220,9 +218,9 @@ class Rig:
             self.counters,
         )
         self.packer = ChunkPacker(release=self.queue.release, counters=self.counters)
-        self.outbox = Outbox(
+        self.delivery = Delivery(
             self.client,
-            pace=self.pace,
+            backoff=self.backoff,
             packer=self.packer,
             release=self.queue.release,
             counters=self.counters,
@@ -237,16 +235,16 @@ class Rig:
         self.worker = ExportWorker(
             queue=self.queue,
             pipeline=self.pipeline,
-            outbox=self.outbox,
+            delivery=self.delivery,
             agent=self.agent,
             client=self.client,
-            pace=self.pace,
+            backoff=self.backoff,
             apply_features=self._apply,
             stats=self.stats,
             counters=self.counters,
             interval_s=1.0,
             clock=self.clock,
-            make_bell=lambda: DrivenBell(self),
+            make_wakeup=lambda: DrivenBell(self),
             make_thread=self._make_thread,
         )
         self.client.wait = self.worker.wait_to_retry
@@ -259,7 +257,7 @@ class Rig:
 
     def _apply(self):
         self.applied += 1
-        self.outbox.use_format(self.features.trace_version, native_events=False)
+        self.delivery.use_format(self.features.trace_version, native_events=False)
 
     def put(self, *span_ids, partial=False, values=None):
         """Hand over a chunk of these spans."""
@@ -288,12 +286,12 @@ class DrivenBell:
         self.rig = rig
         self.rung = False
 
-    def ring(self):
+    def set(self):
         self.rung = True
 
     def wait(self, timeout_s=None):
         rig = self.rig
-        if self is rig.worker._bell or rig.worker._thread is None:
+        if self is rig.worker._wakeup or rig.worker._thread is None:
             return self._pass(timeout_s)
         end_ns = rig.clock.now_ns + round(timeout_s * 1e9)
         while not self.rung and rig.clock.now_ns < end_ns:
@@ -313,7 +311,7 @@ class DrivenBell:
 @pytest.fixture(autouse=True)
 def unlimited_log():
     """Let every test see its log lines, whatever others logged within the minute."""
-    for module in (outbox, payloads, pipeline, rounds, worker):
+    for module in (delivery, payloads, pipeline, rounds, worker):
         module._log._last.clear()
 
 

@@ -25,13 +25,13 @@ class Trap:
 
 
 COLLABORATORS = [
-    "client.send_traces", "client.fetch_info", "outbox._headers", "outbox._on_rates", "outbox._on_state",
-    "outbox._on_unsupported", "outbox._on_sent", "outbox._release", "outbox.add", "outbox.seal", "outbox.send",
-    "outbox.use_format", "packer.add", "packer.seal", "packer.join", "packer.halve", "packer.as_v04", "packer._release",
-    "packer.use_format", "packer.give_up", "packer._encode", "packer._pack", "pipeline.process", "pipeline.settle",
-    "pipeline._check", "pace.start_request", "pace.delivered", "pace.failed", "pace.end_probe", "pace.may_send",
+    "client.send_traces", "client.fetch_info", "delivery._headers", "delivery._on_rates", "delivery._on_state",
+    "delivery._on_unsupported", "delivery._on_sent", "delivery._release", "delivery.add", "delivery.close_batch", "delivery.send",
+    "delivery.use_format", "packer.add", "packer.close_batch", "packer.join", "packer.halve", "packer.as_v04", "packer._release",
+    "packer.use_format", "packer.give_up", "packer._encode", "packer._pack", "pipeline.process", "pipeline.record_statistics",
+    "pipeline._check", "backoff.start_request", "backoff.delivered", "backoff.failed", "backoff.end_probe", "backoff.may_send",
     "agent.refresh", "agent.take_change", "agent.expire", "queue.next", "queue.release", "worker._apply_features",
-    "worker._adopt", "worker._process_waiting", "worker._send", "worker._prepare", "stats.flush", "stats.flush_if_due",
+    "worker._take_over", "worker._process_waiting", "worker._send", "worker._prepare", "stats.flush", "stats.flush_if_due",
     "rig.mapped", "steps.decide", "steps.map_chunk",
 ]  # fmt: skip
 

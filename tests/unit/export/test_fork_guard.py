@@ -17,7 +17,7 @@ def test_a_fork_waits_for_the_action():
     worker = threading.Thread(target=run_between_forks, args=(action,))
     worker.start()
     assert inside.wait(10)
-    gate = fork_gate._gate
+    gate = fork_gate._guard
     forker = threading.Thread(target=lambda: (gate._close(), forked.set(), gate._open_in_parent()))
     forker.start()
     assert not forked.is_set()
@@ -31,7 +31,7 @@ def test_a_fork_waits_for_the_action():
 
 def test_a_child_gets_a_gate_of_its_own():
     """In the child the gate is open whatever it was in the parent, also when the parent gave up waiting."""
-    gate = fork_gate._Gate()
+    gate = fork_gate.ForkGuard()
     gate._close()
     gate._open_in_child()
     assert gate.lock.acquire(timeout=0)

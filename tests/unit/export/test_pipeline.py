@@ -62,7 +62,7 @@ def test_a_chunk_is_mapped_and_its_spans_let_go(make, chunk, counters):
     assert ids(make().process(chunk)) == [1, 2, 3]
     assert child.local_parent is None
     assert chunk[0].local_root is None
-    assert counters.settled_spans == 0
+    assert counters.accounted_spans == 0
 
 
 def test_an_open_root_keeps_its_place(make, chunk):
@@ -99,7 +99,7 @@ def test_filters_run_in_order_and_may_drop(make, chunk, counters):
     assert pipeline.process(chunk) == ()
     assert counters.dropped_spans == {"trace_processor": 5}
     assert counters.dropped_chunks == {"trace_processor": 1}
-    assert counters.settled_spans == 5
+    assert counters.accounted_spans == 5
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_spans_that_cannot_be_mapped_are_counted(make, chunk, counters, datadog_
     pipeline = make(map_chunk=lambda segment, spans, *, partial: [datadog_span(1)])
     assert ids(pipeline.process(chunk)) == [1]
     assert counters.dropped_spans == {"serialization_error": 2}
-    assert counters.settled_spans == 2
+    assert counters.accounted_spans == 2
 
 
 def test_a_failing_step_loses_one_chunk(make, chunk, counters):
@@ -171,7 +171,7 @@ def test_spans_that_are_bytes_are_counted_together(make, chunk, datadog_span):
         assert isinstance(pipeline.process(chunk), EncodedChunk)
         assert pipeline.concentrator.counted == expected
     for _ in range(2):
-        pipeline.settle()
+        pipeline.record_statistics()
         assert pipeline.concentrator.counted == [[3], ("shapes", 3, 2, 3)]
 
 
@@ -212,5 +212,5 @@ def test_statistics_that_cannot_be_counted_are_lost_and_counted(make, counters):
     pipeline.concentrator = Counting()
     pipeline.concentrator.add_counted = lambda counted: 1 / 0
     pipeline._counted = [1]
-    pipeline.settle()
+    pipeline.record_statistics()
     assert counters.lost_stats_payloads == 1

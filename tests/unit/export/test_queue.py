@@ -66,7 +66,7 @@ def test_a_closed_queue_accepts_nothing(queue, spans):
 
 
 def test_a_successor_gets_what_comes_later_and_adopts_what_waits(queue, spans):
-    """After forwarding, new chunks land in the successor, behind the adopted ones, and budgets move along."""
+    """After forwarding, new chunks land in the successor, behind the taken_over ones, and budgets move along."""
     successor = ChunkQueue(max_bytes=2500, wake_bytes=1200, wake=lambda early: None, counters=queue._counters)
     old = [spans(1), spans(1)]
     for chunk in old:
@@ -75,7 +75,7 @@ def test_a_successor_gets_what_comes_later_and_adopts_what_waits(queue, spans):
     queue.close()
     late = spans(1)
     assert queue.put(SEGMENT, late, partial=True)
-    successor.adopt(queue)
+    successor.take_over(queue)
     assert (queue.used_bytes, successor.used_bytes) == (0, 1500)
     assert drain(successor) == [*old, late]
     assert queue._counters.accepted_spans == 3

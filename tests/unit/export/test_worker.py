@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ddtrace_manual._export import DropReason
 from ddtrace_manual._export.flush_requests import FlushRequest
 from ddtrace_manual.exceptions import AgentConnectionError
 
@@ -44,7 +45,7 @@ def test_chunks_wait_for_the_interval(rig):
     """What comes within the interval goes out together at its end."""
     start_ns = rig.clock.now_ns
     rig.put(1)
-    rig.worker._bell.ring()
+    rig.worker._wakeup.set()
     rig.put(2)
     rig.turn()
     assert rig.clock.now_ns - start_ns == 1_000_000_000
@@ -119,9 +120,9 @@ def test_a_flush_that_fails_leaves_the_pace_alone(rig):
     rig.put(1)
     rig.turn()
     assert rig.worker.is_away
-    resume_ns = rig.pace.resume_ns
+    resume_ns = rig.backoff.resume_ns
     rig.worker.flush(0.4)
-    assert rig.pace.resume_ns == resume_ns
+    assert rig.backoff.resume_ns == resume_ns
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "too_large"])
@@ -133,6 +134,20 @@ def test_flush_tells_about_a_loss(rig, outcome):
     assert not rig.worker.flush(5.0)
     assert rig.clock.now_ns == start_ns
     assert rig.worker.flush(5.0)
+
+
+@pytest.mark.parametrize("reason", DropReason)
+def test_flush_returns_false_for_the_reasons_that_are_failures(rig, reason):
+    def lose_another_span(segment, spans, *, partial):
+        rig.counters.accepted_spans += reason.was_accepted
+        rig.counters.taken_spans += reason.was_accepted
+        rig.counters.drop(reason, spans=1)
+        return [{"span_id": spans[0].span_id, "meta": {}, "metrics": {}}]
+
+    rig.mapped = lose_another_span
+    rig.put(1)
+    assert rig.worker.flush(5.0) is not reason.is_failure
+    assert rig.client.delivered() == [[[1]]]
 
 
 def test_flush_remembers_a_loss_of_an_earlier_round(rig):
@@ -259,7 +274,7 @@ def test_memory_holds_bytes_in_an_outage(rig):
         rig.put(span_id)
         rig.turn()
     assert len(rig.queue) == 0
-    assert len(rig.outbox) == 5
+    assert len(rig.delivery) == 5
 
 
 def test_statistics_stay_in_their_buckets_while_the_agent_is_away(rig):
@@ -302,7 +317,7 @@ def test_info_is_asked_again_after_an_outage(rig):
 
 
 def test_retries_end_when_an_outage_is_known(rig):
-    """The first failure is retried by the client, later ones wait for the pace."""
+    """The first failure is retried by the client, later ones wait for the backoff."""
     refuse(rig)
     rig.put(1)
     rig.turn()
@@ -372,10 +387,10 @@ def test_preparation_that_fails_is_reported(rig, caplog):
 
 def test_real_threads_are_used_by_default(rig):
     """Without a factory of threads the worker runs on a daemon thread, which ends with shutdown."""
-    from ddtrace_manual._export import Bell
+    from ddtrace_manual._export import Wakeup
 
     rig.worker._make_thread = None
-    rig.worker._make_bell = Bell
+    rig.worker._make_wakeup = Wakeup
     prepared = []
     rig.worker._prepare = lambda: prepared.append(1)
     rig.put(1)
@@ -479,7 +494,7 @@ def test_shutdown_interrupts_retries(rig):
     rig.turn()
 
     def shut(delay_s, original=rig.worker.wait_to_retry):
-        rig.worker._deadline_ns = rig.pace.deadline_ns = rig.clock.now_ns + 5_000_000_000
+        rig.worker._deadline_ns = rig.backoff.deadline_ns = rig.clock.now_ns + 5_000_000_000
         return original(delay_s)
 
     rig.client.wait = shut
@@ -494,7 +509,7 @@ def test_shutdown_interrupts_retries(rig):
 def test_those_who_wait_are_told_at_the_end(rig):
     """A flush that waits when the process ends gets the result of the end."""
     rig.put(1)
-    requests = [FlushRequest(rig.worker._make_bell()) for _ in range(2)]
+    requests = [FlushRequest(rig.worker._make_wakeup()) for _ in range(2)]
     rig.worker._flushes.put_back(requests)
     assert rig.worker.shutdown(5.0)
     assert [request.arrived for request in requests] == [True, True]
@@ -512,7 +527,7 @@ def test_a_flush_that_comes_too_late_does_not_wait(rig):
 def test_errors_at_the_end_stay_inside(rig, caplog):
     """Whatever fails in the last round is logged and not raised."""
     rig.put(1)
-    rig.outbox.abandon = lambda: 1 / 0
+    rig.delivery.abandon = lambda: 1 / 0
     assert rig.worker.shutdown(5.0)
     assert "The last export round failed" in caplog.text
 
@@ -530,19 +545,19 @@ def test_shutdown_on_the_worker_thread_does_not_wait(rig, monkeypatch):
 # -- another configuration -----------------------------------------------------------------------------
 
 
-def hand_over(rig, successor):
+def replace_with(rig, successor):
     rig.queue.forward_to(successor.queue)
-    rig.worker.hand_over(successor.worker)
+    rig.worker.replace_with(successor.worker)
 
 
 def test_a_successor_delivers_what_is_left(rig, make_rig):
-    """What queue and outbox hold goes to the successor, in order, and later chunks follow."""
+    """What queue and delivery hold goes to the successor, in order, and later chunks follow."""
     refuse(rig)
     rig.put(1)
     rig.turn()
     rig.put(2)
     successor = make_rig()
-    hand_over(rig, successor)
+    replace_with(rig, successor)
     rig.put(3)
     assert successor.worker.flush(5.0)
     assert successor.client.delivered() == [[[1], [2], [3]]]
@@ -555,7 +570,7 @@ def test_the_predecessor_flushes_its_statistics(rig, make_rig):
     """Statistics are not handed over: the predecessor sends them, unless the Agent is away."""
     rig.put(1)
     rig.turn()
-    hand_over(rig, make_rig())
+    replace_with(rig, make_rig())
     rig.threads[0].join()
     assert rig.stats.flushes == [True]
 
@@ -563,7 +578,7 @@ def test_the_predecessor_flushes_its_statistics(rig, make_rig):
 def test_a_successor_of_nothing_starts_no_thread(rig, make_rig):
     """Configuring again before the first span starts nothing, and ends silently."""
     successor = make_rig()
-    hand_over(rig, successor)
+    replace_with(rig, successor)
     assert successor.threads == []
     assert successor.worker.shutdown(5.0)
     assert successor.client.info_requests == 0
@@ -573,9 +588,9 @@ def test_a_chain_of_successors_keeps_everything(rig, make_rig):
     """Several configurations in quick succession lose nothing."""
     rig.put(1)
     second, third = make_rig(), make_rig()
-    hand_over(rig, second)
+    replace_with(rig, second)
     second.put(2)
-    hand_over(second, third)
+    replace_with(second, third)
     third.put(3)
     assert third.worker.shutdown(5.0)
     assert [chunk for payload in third.client.delivered() for chunk in payload] == [[1], [2], [3]]
@@ -586,7 +601,7 @@ def test_the_end_does_not_wait_for_a_predecessor_for_ever(rig, make_rig):
     rig.put(1)
     rig.threads[0].join = lambda timeout: None
     successor = make_rig()
-    hand_over(rig, successor)
+    replace_with(rig, successor)
     start_ns = successor.clock.now_ns
     successor.worker.shutdown(1.0)
     assert successor.clock.now_ns - start_ns <= 1.1e9
@@ -605,7 +620,7 @@ def test_the_successor_waits_for_the_request_under_way(rig, make_rig):
 
     thread.join = join
     successor = make_rig()
-    hand_over(rig, successor)
+    replace_with(rig, successor)
     assert successor.worker.flush(5.0)
     assert steps[:3] == [0.2] * 3
     assert successor.client.delivered() == [[[1]]]
@@ -632,7 +647,7 @@ def test_handing_over_after_the_end_changes_nothing(rig, make_rig):
     """A pipeline that was shut down has nothing to hand over."""
     rig.put(1)
     assert rig.worker.shutdown(5.0)
-    hand_over(rig, make_rig())
+    replace_with(rig, make_rig())
     assert not rig.worker._is_replaced
 
 

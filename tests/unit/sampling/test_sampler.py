@@ -311,7 +311,7 @@ def test_remote_configuration_is_adopted(make_sampler, decide):
     parent = make_sampler(SamplingRule(0))
     parent.update(remote_rate=1.0, remote_rules=[SamplingRule(0.5, service="web*", provenance="customer")])
     child = make_sampler(SamplingRule(0.25))
-    child.adopt(parent)
+    child.take_over(parent)
     assert child.rules == parent.rules
     child.update()
     assert child.rules == (SamplingRule(0.25),)

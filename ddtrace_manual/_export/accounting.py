@@ -1,7 +1,8 @@
-"""The account of what workers have taken out of their queues.
+"""Accounts for every span that a worker has taken out of its queue.
 
-Every step between the queue and the Agent moves or settles spans by itself. Whatever interrupts one of them, this
-looks after each round at what is really held, and counts what is neither held nor settled as lost.
+Each step between the queue and the Agent counts its own spans. If an exception interrupts a step, spans may be missing
+from all counters. After each round this module compares the counters with what is really held, and counts the rest as
+lost.
 
 Source: spec/trace-export.md §2, "Nothing leaves the books".
 """
@@ -12,50 +13,50 @@ from typing import TYPE_CHECKING
 
 from ddtrace_manual._base.log import DELIVERY, RateLimitedLogger, get_logger
 
+from .counters import DropReason
+
 if TYPE_CHECKING:
     from .counters import Counters
-    from .delivery import Outbox
+    from .delivery import Delivery
     from .queue import ChunkQueue
 
-__all__ = ["Books"]
+__all__ = ["Accounting"]
 
 _log = RateLimitedLogger(get_logger("export"))
 
 
-class Books:
-    """Keeps counters and budget true. Used by the worker thread only.
+class Accounting:
+    """Keeps the counters and the budget of the queue correct. Used by the worker thread only.
 
     Args:
         counters: Of the process.
         queue: Whose budget is taken by what is held.
-        outbox: Holds all that was taken out of the queue and is not settled.
+        delivery: Holds every span taken out of the queue that no counter has.
     """
 
-    def __init__(self, counters: Counters, queue: ChunkQueue, outbox: Outbox) -> None:
+    def __init__(self, counters: Counters, queue: ChunkQueue, delivery: Delivery) -> None:
         self._counters = counters
         self._queue = queue
-        self._outbox = outbox
+        self._delivery = delivery
         self._reported_drops = 0
 
     def balance(self) -> None:
-        """Count what is missing as lost, and give its bytes back; between two rounds."""
+        """Count missing spans as lost and release their bytes. Call between rounds."""
         counters = self._counters
-        held_spans, held_bytes = self._outbox.held()
-        missing = counters.taken_spans - counters.settled_spans - held_spans
+        held_spans, held_bytes = self._delivery.held()
+        missing = counters.taken_spans - counters.accounted_spans - held_spans
         if missing > 0:
-            counters.lose("serialization_error", spans=missing)
+            counters.drop(DropReason.SERIALIZATION_ERROR, spans=missing)
             _log.error("balance", "Lost %d spans in an export round that failed", missing)
         self._queue.set_held(held_bytes)
 
     def lost(self) -> int:
-        """Return a number that grows with everything that was accepted and will not arrive."""
-        dropped = self._counters.dropped_spans
-        lost = sum(dropped.get(reason, 0) for reason in ("serialization_error", "too_large", "rejected"))
-        return lost + self._counters.lost_stats_payloads
+        """Return a number that grows whenever accepted data is lost."""
+        return self._counters.failed_spans + self._counters.lost_stats_payloads
 
     def report_drops(self, log: RateLimitedLogger, *, is_away: bool) -> None:
-        """Say how many spans found the buffer full, as soon as the log has room for it."""
-        drops = self._counters.dropped_spans.get("overfull_buffer", 0)
+        """Log how many spans were dropped because the buffer was full, when the rate limit of the log allows it."""
+        drops = self._counters.dropped_spans.get(DropReason.OVERFULL_BUFFER, 0)
         if drops == self._reported_drops or not log.is_free(DELIVERY):
             return
         why = f"; the Agent takes nothing: {self._counters.last_error}" if is_away else ""
