@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ddtrace_manual._agent import AgentClient
 from ddtrace_manual._api.runtime import RUNTIME
+from ddtrace_manual._base.gevent_patch import gevent_may_still_patch
 from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._base.periodic import PeriodicThread
 from ddtrace_manual._remote_config import (
@@ -171,6 +172,8 @@ class RemoteControl:
         return True
 
     def _poll_on_thread(self) -> None:
+        if gevent_may_still_patch():
+            return  # the next tick looks again
         self.parts.prepare_thread()
         self.poll()
 

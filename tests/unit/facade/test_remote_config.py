@@ -302,6 +302,39 @@ def test_shutdown_does_not_wait_for_a_hanging_poll(agent, fresh_setup):
             assert not thread.is_alive()
 
 
+def test_polling_waits_for_gevent_to_patch(agent, fresh_setup, monkeypatch):
+    waiting = [True]
+    asked = threading.Event()
+
+    def may_still_patch():
+        asked.set()
+        return waiting[0]
+
+    monkeypatch.setattr("ddtrace_manual._setup.remote.gevent_may_still_patch", may_still_patch)
+    dd.configure(agent_url=agent.url, remote_config_poll_interval_seconds=0.05, instrumentation_telemetry_enabled=False)
+    assert asked.wait(10)
+    assert agent.requests() == []
+    waiting[0] = False
+    assert agent.wait_for(lambda receiver: receiver.requests("/v0.7/config"), 10)
+
+
+def test_a_preparation_survives_configure_no_longer_and_a_child_stops_collecting(agent, configured, fresh_setup):
+    configured()
+    agent.set_remote_config(
+        {
+            "datadog/2/AGENT_CONFIG/flare/config": {
+                "name": "flare-log-level.debug",
+                "config": {"log_level": "debug"},
+            }
+        }
+    )
+    poll_remote_config()
+    remote = fresh_setup._setup.remote
+    assert remote.flare.is_preparing
+    configured()
+    assert not remote.flare.is_preparing
+
+
 def test_an_agent_without_the_endpoint_is_not_polled(agent, configured):
     agent.info["endpoints"] = ["/info", "/v0.4/traces"]
     assert configured().is_offered is False
