@@ -28,9 +28,10 @@ format: .venv/.stamp  ## rewrite the code in the project's format
 	$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format .
 
-lint: .venv/.stamp  ## check style and format
+lint: .venv/.stamp  ## check style and format, and that no code is unused
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 
 typecheck: .venv/.stamp  ## mypy --strict and pyright
 	$(BIN)/mypy

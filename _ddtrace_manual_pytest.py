@@ -21,7 +21,7 @@ __all__ = ["fake_agent", "spans"]
 @pytest.fixture
 def spans() -> Iterator[SpanRecorder]:
     """Record the spans of this test in the process, without threads or network (`SpanRecorder`)."""
-    from ddtrace_manual.testing import SpanRecorder  # noqa: PLC0415 - see the module docstring
+    from ddtrace_manual.testing import SpanRecorder
 
     with SpanRecorder() as recorder:
         yield recorder
@@ -30,7 +30,7 @@ def spans() -> Iterator[SpanRecorder]:
 @pytest.fixture
 def fake_agent() -> Iterator[FakeAgent]:
     """Run a Datadog Agent double on loopback for this test (`FakeAgent`)."""
-    from ddtrace_manual.testing import FakeAgent  # noqa: PLC0415 - see the module docstring
+    from ddtrace_manual.testing import FakeAgent
 
     with FakeAgent() as agent:
         yield agent

@@ -212,7 +212,7 @@ class AgentClient:
             attempts.response = None
             attempts.error = exc
             attempts.statuses.append(exc.status)
-        except Exception as exc:  # noqa: BLE001 - no memory, or a transport that is not ours: there was no answer
+        except Exception as exc:  # no memory, or a transport that is not ours: there was no answer
             attempts.response = None
             attempts.error = AgentConnectionError(f"{type(exc).__name__}: {exc}")
             attempts.statuses.append(0)
@@ -242,7 +242,7 @@ class AgentClient:
             return None
         try:
             rates = _parse_rates(response.body)
-        except Exception:  # noqa: BLE001 - the payload was taken, whatever the rest of the answer is
+        except Exception:  # the payload was taken, whatever the rest of the answer is
             return None
         if rates is not None and version and valid_headers({_RATES_VERSION: version}):
             self._rates_version = version

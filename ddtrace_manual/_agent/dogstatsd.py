@@ -70,7 +70,7 @@ class DogStatsdClient:
             all_tags = ",".join(tag.translate(_RESERVED) for tag in (*self._tags, *tags))
             suffix = f"|#{all_tags}" if all_tags else ""
             self._socket().send(f"{name}:{value}|{kind}{suffix}".encode(errors="replace"))
-        except Exception:  # noqa: BLE001 - a metric is never worth an error
+        except Exception:  # a metric is never worth an error
             self.lost_datagrams += 1
             self.close()
 

@@ -80,7 +80,7 @@ def parse_node_path(lines: Iterable[str]) -> str:
     unified = ""
     for line in lines:
         parts = line.split(":")
-        if len(parts) != 3:  # noqa: PLR2004 - number, controllers, path
+        if len(parts) != 3:  # number, controllers, path
             continue
         _, controllers, path = parts
         if "memory" in controllers.split(","):

@@ -131,7 +131,7 @@ class _HTTPSConnection(_DeadlineMixin, HTTPSConnection):
 class _Idle(queue.LifoQueue[Any]):  # Any: a connection of urllib3, or None in place of one
     """Holds idle connections; closes one too many, about which the pool would warn in the application's log."""
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002 - as inherited
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # as inherited
         try:
             super().put(item, block=False)
         except queue.Full:
@@ -151,7 +151,7 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls: Any = _HTTPSConnection  # Any: the protocol it is declared with is not met by urllib3 itself
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: passed on
-        import ssl  # noqa: PLC0415 - there are Pythons without it
+        import ssl  # there are Pythons without it
 
         super().__init__(*args, **{**kwargs, "ssl_context": ssl.create_default_context()})
 

@@ -142,7 +142,7 @@ class RequestsTransport:
         opened = self._opened.get(pid)
         if opened is None:
             try:
-                from .exchange import Exchanger  # noqa: PLC0415 - see the module docstring
+                from .exchange import Exchanger  # see the module docstring
             except ImportError as exc:  # nothing can be imported any more once the interpreter ends
                 raise AgentConnectionError(f"cannot import the HTTP library: {exc}") from exc
             made = Exchanger(self._local_path, MAX_RESPONSE_BYTES, reuse_connections=self._reuse_connections)

@@ -105,7 +105,7 @@ def refuse_unknown(taker: str, unknown: Iterable[str], known: Iterable[str]) -> 
             f"{taker} has no option 'activate': span() and @traced make their span current by themselves; start_span()"
             " does not, write `with s.activate():` for the span s that it returned"
         )
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+    from difflib import get_close_matches  # only for a mistake
 
     names = sorted(known)
     parts = []
@@ -141,7 +141,7 @@ def checked_links(links: object) -> tuple[object, ...] | None:
 def _check_kind(kind: object) -> None:
     try:
         known = kind is None or kind in KINDS
-    except Exception:  # noqa: BLE001 - not hashable, or not comparable
+    except Exception:  # not hashable, or not comparable
         known = False
     if not known:
         raise ConfigurationError(

@@ -63,7 +63,7 @@ class ForeignSpan(Span):
         attributes = getattr(self._wrapped, "attributes", None)
         try:
             return attributes.get(key) if isinstance(attributes, Mapping) else None
-        except Exception:  # noqa: BLE001 - the hash of a key that is no text
+        except Exception:  # the hash of a key that is no text
             return None
 
     def set_error(
@@ -210,7 +210,7 @@ class ForeignSpan(Span):
         exception: BaseException,
         attributes: Mapping[str, Any] | None = None,  # Any: see Tags
         timestamp: int | None = None,
-        escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+        escaped: bool = False,  # the OpenTelemetry signature
     ) -> None:
         """Add an `exception` event."""
         time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)

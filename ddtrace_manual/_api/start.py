@@ -127,12 +127,12 @@ def leave(
     try:
         try:
             outcome = outcome_of(exc, ignore, RUNTIME.ignored)
-        except Exception:  # noqa: BLE001 - an exception that refuses to be asked what it is
+        except Exception:  # an exception that refuses to be asked what it is
             outcome = Outcome.ERROR
         if outcome is Outcome.ERROR:
             span.leave_with(exc)
         elif outcome is not Outcome.IGNORED:
             span.set_tag(OUTCOME_TAG, outcome.value)
-    except Exception:  # noqa: BLE001 - a hostile exception class must not replace the application's exception
+    except Exception:  # a hostile exception class must not replace the application's exception
         if RUNTIME.count is not None:
             RUNTIME.count("error_not_recorded")

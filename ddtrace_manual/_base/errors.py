@@ -131,7 +131,7 @@ def describe_type(exc: BaseException) -> str:
 def _qualified_name(cls: type) -> str:
     try:
         module, name = cls.__module__, cls.__qualname__
-    except Exception:  # noqa: BLE001 - a metaclass of the application
+    except Exception:  # a metaclass of the application
         return str(_NAME_OF_TYPE(cls))
     return name if type(module) is not str or module in {"", "builtins"} else f"{module}.{name}"
 
@@ -150,7 +150,7 @@ def safe_str(value: object) -> str:
     """Return `str(value)` as a plain string, or a placeholder naming the class when that raises."""
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 - the application's __str__ may raise anything
+    except Exception:  # the application's __str__ may raise anything
         name = class_name(value)
         return name if issubclass(type(value), BaseException) else f"<unprintable {name}>"
     return text if type(text) is str else str.__str__(text)
@@ -160,7 +160,7 @@ def safe_repr(value: object) -> str:
     """Return `repr(value)` for a message, cut to 200 characters, or a placeholder when that raises."""
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 - the application's __repr__ may raise anything
+    except Exception:  # the application's __repr__ may raise anything
         return f"<unprintable {class_name(value)}>"
     return str.__str__(text) if len(text) <= _MAX_REPR_CHARS else f"{str.__str__(text)[: _MAX_REPR_CHARS - 1]}…"
 
@@ -175,7 +175,7 @@ def format_stack(exc: BaseException, max_frames: int = 30) -> str:
     while True:
         try:
             text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-frames))
-        except Exception:  # noqa: BLE001 - a hostile __str__, __cause__ loop or source loader
+        except Exception:  # a hostile __str__, __cause__ loop or source loader
             return f"{describe_type(exc)}: <traceback not printable>\n"
         if len(text) <= MAX_STACK_CHARS:
             return text

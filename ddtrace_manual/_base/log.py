@@ -59,7 +59,7 @@ class RateLimitedLogger:
                 message += " [%d skipped]"
                 args = (*args, skipped)
             self._logger.log(level, message, *args, exc_info=exc_info)
-        except Exception:  # noqa: BLE001, S110 - a broken handler of the application must not break tracing
+        except Exception:  # noqa: S110 - a broken handler of the application must not break tracing
             pass
 
     def warning(self, kind: str, message: str, *args: object) -> None:

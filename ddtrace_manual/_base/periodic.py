@@ -111,7 +111,7 @@ class PeriodicThread:
         self._thread = thread
         try:
             thread.start()
-        except Exception:  # noqa: BLE001 - the interpreter ends, no thread is left, daemons are forbidden
+        except Exception:  # the interpreter ends, no thread is left, daemons are forbidden
             self._thread = None
             _log.warning(self._name, "Could not start the thread %s", self._name)
             return False
@@ -175,7 +175,7 @@ class PeriodicThread:
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception:  # noqa: BLE001 - the thread goes on
+        except Exception:  # the thread goes on
             _log.error(self._name, "The thread %s has failed, and goes on", self._name, exc_info=True)
 
 

@@ -73,7 +73,7 @@ def is_a(value: object, classes: type | tuple[type, ...]) -> bool:
     """Return `isinstance(value, classes)`; `False` when the value fails to be asked."""
     try:
         return isinstance(value, classes)
-    except Exception:  # noqa: BLE001 - `__class__` of the application
+    except Exception:  # `__class__` of the application
         return False
 
 
@@ -81,7 +81,7 @@ def is_true(value: object) -> bool:
     """Return `bool(value)`; `False` when that raises."""
     try:
         return bool(value)
-    except Exception:  # noqa: BLE001 - `__bool__` or `__len__` of the application
+    except Exception:  # `__bool__` or `__len__` of the application
         return False
 
 
@@ -103,7 +103,7 @@ def clean_key(key: Any) -> str | None:  # Any: whatever the application gave
     # Like the SDK: what is falsy, and what has only the text that every object has, names nothing.
     try:
         is_nameless = not key or (cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__)
-    except Exception:  # noqa: BLE001 - an object of the application may refuse to be true or false
+    except Exception:  # an object of the application may refuse to be true or false
         return None
     return None if is_nameless else safe_str(key)
 
@@ -116,18 +116,18 @@ def items_of(attributes: object) -> list[tuple[Any, Any]]:  # Any: whatever the 
     try:
         # Read in one step where it is a dict, so that no other thread can change it meanwhile.
         pairs.extend(islice(attributes.items(), MAX_PAIRS))  # type: ignore[attr-defined] # whatever came
-    except Exception:  # noqa: BLE001 - a mapping of the application may raise anything
+    except Exception:  # a mapping of the application may raise anything
         _logger.debug("Attributes of type %s were dropped: not a mapping, or not readable.", class_name(attributes))
     if type(attributes) is dict:
         return pairs
-    return [pair for pair in pairs if type(pair) is tuple and len(pair) == 2]  # noqa: PLR2004 - key and value
+    return [pair for pair in pairs if type(pair) is tuple and len(pair) == 2]  # key and value
 
 
 def nanoseconds(value: object) -> int | None:
     """Return a time the application gave as an integer, or `None` when it is no number."""
     try:
         return int.__pos__(int(value))  # type: ignore[call-overload] # whatever the application gave
-    except Exception:  # noqa: BLE001 - text, infinities, foreign number types
+    except Exception:  # text, infinities, foreign number types
         _logger.debug("A time of type %s was ignored: no number of nanoseconds.", class_name(value))
         return None
 
@@ -180,7 +180,7 @@ class _Cleaner:
             return value
         try:
             return self._clean_subclass(value, kind) if issubclass(kind, _BASES) else self._clean_other(value, depth)
-        except Exception:  # noqa: BLE001 - an object of the application may raise anything
+        except Exception:  # an object of the application may raise anything
             return self._cut(safe_str(value))
 
     def _cut(self, text: str) -> str:
@@ -197,7 +197,7 @@ class _Cleaner:
         try:
             view = memoryview(value)
             return bytes(view if view.nbytes <= MAX_BYTES else view.cast("B")[:MAX_BYTES])
-        except Exception:  # noqa: BLE001 - a released buffer, or one whose elements lie apart
+        except Exception:  # a released buffer, or one whose elements lie apart
             return f"<unprintable {class_name(value)}>"
 
     def _clean_other(self, value: Any, depth: int) -> Any:  # noqa: PLR0911 - one return per row; Any: see the table
@@ -258,7 +258,7 @@ def _read(elements: Iterable[Any], limit: int) -> tuple[list[Any], bool]:
     read: list[Any] = []
     try:
         read.extend(islice(elements, limit))
-    except Exception:  # noqa: BLE001 - a container of the application may raise anything while iterated
+    except Exception:  # a container of the application may raise anything while iterated
         _logger.debug("Could not read all of a container: iterating over a %s failed.", class_name(elements))
         return read, False
     return read, True

@@ -29,11 +29,11 @@ class ConsoleTransport:
 
     def request(
         self,
-        method: str,  # noqa: ARG002 - part of the protocol
+        method: str,  # part of the protocol
         path: str,
         body: bytes | None,
-        headers: Mapping[str, str],  # noqa: ARG002
-        timeout_s: float,  # noqa: ARG002
+        headers: Mapping[str, str],
+        timeout_s: float,
     ) -> Response:
         """See `Transport.request`."""
         if path not in TRACE_PATHS:

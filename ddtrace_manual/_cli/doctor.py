@@ -61,7 +61,7 @@ def import_application(module: str) -> list[Finding]:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
-    except Exception as exc:  # noqa: BLE001 - whatever the application raises
+    except Exception as exc:  # whatever the application raises
         return [
             warning(
                 f"The application {module} cannot be imported here: {type(exc).__name__}: {exc}",

@@ -139,11 +139,11 @@ def _label(span: _Span, prefix: str, cells: int, *, color: bool) -> str:
     """Return branch, operation name and resource name, cut and padded to `cells`."""
     name, resource = plain_text(span.get("name")) or "?", plain_text(span.get("resource"))
     free = cells - len(prefix)
-    if free < 8:  # noqa: PLR2004 - deeper than the terminal is wide: keep some of the name
+    if free < 8:  # deeper than the terminal is wide: keep some of the name
         prefix, free = "…" + prefix[-(cells - 9) :], 8
     name = _cut(name, free)
     rest = free - _cells(name) - 2
-    resource = _cut(resource, rest) if resource != name and rest > 2 else ""  # noqa: PLR2004 - room for one letter
+    resource = _cut(resource, rest) if resource != name and rest > 2 else ""  # room for one letter
     plain = f"{prefix}{name}  {resource}" if resource else prefix + name
     if not color:
         return _pad(plain, cells)

@@ -71,8 +71,8 @@ class RichScreen:
 
     def report(self, findings: Iterable[Finding]) -> None:
         """See `Screen.report`."""
-        from rich.table import Table  # noqa: PLC0415 - an extra
-        from rich.text import Text  # noqa: PLC0415
+        from rich.table import Table  # an extra
+        from rich.text import Text
 
         found = list(findings)
         grid = Table.grid(padding=(0, 1))
@@ -89,9 +89,9 @@ class RichScreen:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """See `Screen.table`."""
-        from rich import box  # noqa: PLC0415 - an extra
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich import box  # an extra
+        from rich.table import Table
+        from rich.text import Text
 
         table = Table(*head, box=box.SIMPLE_HEAD)
         for row in rows:
@@ -104,7 +104,7 @@ def make_screen(*, plain: bool = False) -> Screen:
     if plain or not sys.stdout.isatty():
         return PlainScreen()
     try:
-        from rich.console import Console  # noqa: PLC0415 - an extra
+        from rich.console import Console  # an extra
     except ImportError:
         return PlainScreen()
     return RichScreen(Console())

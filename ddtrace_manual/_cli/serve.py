@@ -247,7 +247,7 @@ def _complain(text: str, status: int) -> int:
 
 def _port(text: str) -> int:
     number = _not_negative(text)
-    if number > 65535:  # noqa: PLR2004 - the highest port
+    if number > 65535:  # the highest port
         raise argparse.ArgumentTypeError(f"{text} is not a port")
     return number
 

@@ -240,7 +240,7 @@ _TYPING = frozenset({"typing", "typing_extensions"})
 
 def _annotated(cls: type) -> Iterable[str]:
     if sys.version_info >= (3, 14):
-        import annotationlib  # noqa: PLC0415 - only there
+        import annotationlib  # only there
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     return inspect.get_annotations(cls)

@@ -59,7 +59,7 @@ def drive(
             try:
                 argument = yield value
                 resume = inner.send
-            except BaseException as exc:  # noqa: BLE001 - goes to the generator, whatever it is
+            except BaseException as exc:  # goes to the generator, whatever it is
                 argument = exc
                 resume = inner.throw
             value = None  # what was yielded is the caller's alone from here on
@@ -132,7 +132,7 @@ class Flow:
                 try:
                     argument = yield signal
                     resume = step.send
-                except BaseException as exc:  # noqa: BLE001 - goes to the generator, whatever it is
+                except BaseException as exc:  # goes to the generator, whatever it is
                     argument = exc
                     resume = step.throw
                 outside = get_current()

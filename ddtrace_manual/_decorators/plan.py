@@ -268,7 +268,7 @@ class Plan:
                 options["tags"] = {**options.get("tags", {}), **self._capture(source, arguments)}
             else:
                 options[option] = _checked(option, source(arguments))
-        except Exception:  # noqa: BLE001 - the application's callable may raise anything
+        except Exception:  # the application's callable may raise anything
             self.failed(option)
 
     def _capture(self, source: Any, arguments: Arguments) -> Mapping[str, Any]:  # Any: names or a callable
@@ -293,7 +293,7 @@ class Plan:
                     RUNTIME.redact,
                 )
             )
-        except Exception:  # noqa: BLE001 - the application's callable may raise anything
+        except Exception:  # the application's callable may raise anything
             self.failed("capture_return")
 
     def failed(self, option: str) -> None:

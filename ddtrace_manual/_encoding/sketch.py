@@ -182,7 +182,7 @@ def _decode_store(message: bytes) -> dict[int, float]:
 
 def _encode_varint(number: int) -> bytes:
     out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while number > 0x7F:  # seven bits a byte
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
@@ -195,7 +195,7 @@ def _decode_varint(message: bytes, start: int) -> tuple[int, int]:
         byte = message[position]
         number |= (byte & 0x7F) << shift
         shift += 7
-        if byte <= 0x7F:  # noqa: PLR2004 - the last byte has no high bit
+        if byte <= 0x7F:  # the last byte has no high bit
             return number, position + 1
     raise EncodingError("the sketch ends within a number")
 

@@ -117,7 +117,7 @@ class V04Encoder:
     def _try_pack(self, value: object, *, repair: bool = False) -> bytes | None:
         try:
             packed = self._pack(repaired(value) if repair else value)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one span, the others must be sent
+        except Exception:  # whatever is wrong with one span, the others must be sent
             return None
         return packed
 
@@ -130,7 +130,7 @@ class V04Encoder:
     def _text_events(self, span: DDSpan) -> DDSpan:
         try:
             return with_text_events(span)
-        except Exception:  # noqa: BLE001 - a span without its events is better than none
+        except Exception:  # a span without its events is better than none
             bare = span.copy()
             bare.pop("span_events", None)
             return bare

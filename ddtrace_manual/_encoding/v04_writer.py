@@ -85,7 +85,7 @@ class SpanWriter:
         self,
         groups: Iterable[Group],
         trace_id: int,
-        needs_care: bool,  # noqa: FBT001 - once per trace
+        needs_care: bool,  # once per trace
         out: list[bytes],
         others: list[FinishedSpan],
         rest: list[CompactSpan],

@@ -81,7 +81,7 @@ class V05Encoder:
             if "span_events" in dd_span:
                 dd_span = with_text_events(dd_span)
             return _encode_span(dd_span, table)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one span, the others must be sent
+        except Exception:  # whatever is wrong with one span, the others must be sent
             self.skipped_spans += 1
             return None
 

@@ -162,7 +162,7 @@ class V1Encoder:
     def _common(self, chunk: Sequence[DDSpan]) -> _ChunkFields:
         try:
             return _chunk_fields(chunk)
-        except Exception:  # noqa: BLE001 - a malformed span is skipped when its turn comes
+        except Exception:  # a malformed span is skipped when its turn comes
             return _ChunkFields(trace_id=0, priority=None, origin=None, decision_maker=None)
 
     def _span(self, dd_span: DDSpan, common: _ChunkFields, intern: _Interner) -> dict[int, Any] | None:
@@ -171,7 +171,7 @@ class V1Encoder:
             if "span_events" in dd_span and not self.native_events:
                 dd_span = with_text_events(dd_span)
             return _encode_span(dd_span, common, intern)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one span, the others must be sent
+        except Exception:  # whatever is wrong with one span, the others must be sent
             intern.go_back(mark)
             self.skipped_spans += 1
             return None
@@ -305,7 +305,7 @@ def _trace_id(ordered: Sequence[_Fields], metas: Sequence[Mapping[str, str]]) ->
 
 def _is_mechanism(maker: str | None) -> bool:
     digits = maker[1:] if isinstance(maker, str) and maker.startswith("-") else ""
-    return digits.isascii() and digits.isdecimal() and len(digits) < 10  # noqa: PLR2004 - fits an unsigned field
+    return digits.isascii() and digits.isdecimal() and len(digits) < 10  # fits an unsigned field
 
 
 def _unsigned(number: int) -> int:

@@ -83,9 +83,9 @@ class _Reader:
         for key, value in form.items():
             if key in _HEADER_FIELDS:
                 fields[_HEADER_FIELDS[key]] = self._text(value)
-            elif key == 10:  # noqa: PLR2004 - keys are listed in the specification, here and below
+            elif key == 10:  # keys are listed in the specification, here and below
                 fields["attributes"] = {name: item for name, _, item in self._triplets(value)}
-            elif key == 11:  # noqa: PLR2004
+            elif key == 11:
                 chunks = [self._chunk(chunk) for chunk in value]
             else:
                 raise EncodingError(f"unknown key {key}")
@@ -95,12 +95,12 @@ class _Reader:
         spans: list[dict[str, Any]] = []
         common: dict[int, Any] = {}
         for key, value in form.items():
-            if key == 4:  # noqa: PLR2004
+            if key == 4:
                 spans = [self._span(span) for span in value]
-            elif key == 3:  # noqa: PLR2004
+            elif key == 3:
                 common[key] = list(self._triplets(value))
             else:
-                common[key] = self._text(value) if key == 2 else value  # noqa: PLR2004
+                common[key] = self._text(value) if key == 2 else value
         return _with_common(spans, common)
 
     def _span(self, form: dict[int, Any]) -> dict[str, Any]:
@@ -136,11 +136,11 @@ class _Reader:
         trace_id = int.from_bytes(form[1], "big")
         link = {"trace_id": trace_id & MASK_64, "trace_id_high": trace_id >> 64, "span_id": form[2]}
         for key, value in form.items():
-            if key == 3:  # noqa: PLR2004
+            if key == 3:
                 link["attributes"] = {name: item for name, _, item in self._triplets(value)}
-            elif key == 4:  # noqa: PLR2004
+            elif key == 4:
                 link["tracestate"] = self._text(value)
-            elif key == 5:  # noqa: PLR2004
+            elif key == 5:
                 link["flags"] = value
         return link
 
@@ -149,7 +149,7 @@ class _Reader:
         for key, value in form.items():
             if key == 1:
                 event["time_unix_nano"] = value
-            elif key == 2:  # noqa: PLR2004
+            elif key == 2:
                 event["name"] = self._text(value)
             else:
                 event["attributes"] = {name: _native(kind, item) for name, kind, item in self._triplets(value)}
@@ -182,7 +182,7 @@ def _with_common(spans: list[dict[str, Any]], common: dict[int, Any]) -> list[di
     trace_id = int.from_bytes(common[6], "big")
     for dd_span in spans:
         dd_span["trace_id"] = trace_id & MASK_64
-        if 2 in common:  # noqa: PLR2004
+        if 2 in common:
             dd_span["meta"][tags.ORIGIN] = common[2]
         for name, kind, value in common.get(3, ()):
             _set_attribute(dd_span, name, kind, value)
@@ -191,7 +191,7 @@ def _with_common(spans: list[dict[str, Any]], common: dict[int, Any]) -> list[di
             first["meta"][tags.TRACE_ID_HIGH] = f"{trace_id >> 64:016x}"
         if 1 in common:
             first["metrics"][tags.SAMPLING_PRIORITY] = float(common[1])
-        if 7 in common:  # noqa: PLR2004
+        if 7 in common:
             first["meta"][tags.DECISION_MAKER] = f"-{common[7]}"
     return spans
 

@@ -63,5 +63,5 @@ class _ChildFinalizers:
 def _skips_exit(uwsgi: Any) -> bool:  # Any: a module that exists only inside of uWSGI
     try:
         return uwsgi is not None and bool(uwsgi.opt.get("skip-atexit") or uwsgi.opt.get(b"skip-atexit"))
-    except Exception:  # noqa: BLE001 - whatever this uWSGI looks like, it is no reason to fail
+    except Exception:  # whatever this uWSGI looks like, it is no reason to fail
         return False

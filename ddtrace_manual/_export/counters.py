@@ -36,7 +36,7 @@ class DropReason(str, Enum):
     SHUTDOWN = "shutdown", True, True
     """The Agent did not take them before `shutdown()` ended."""
 
-    def __new__(cls, text: str, was_accepted: bool, is_failure: bool) -> Self:  # noqa: FBT001 - only called above
+    def __new__(cls, text: str, was_accepted: bool, is_failure: bool) -> Self:  # only called above
         member = str.__new__(cls, text)
         member._value_ = text
         member.was_accepted = was_accepted

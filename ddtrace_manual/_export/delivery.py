@@ -397,7 +397,7 @@ class Delivery:
         """Call a callback. Its exceptions are logged, so that no payload is lost."""
         try:
             callback(*args)
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # see above
             _log.log(logging.ERROR, "callback", "A callback for an answer of the Agent failed", exc_info=True)
 
 

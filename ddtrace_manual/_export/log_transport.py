@@ -50,11 +50,11 @@ class LogTransport:
 
     def request(
         self,
-        method: str,  # noqa: ARG002 - as in `Transport`, here and below
+        method: str,  # as in `Transport`, here and below
         path: str,
         body: bytes | None,
-        headers: Mapping[str, str],  # noqa: ARG002
-        timeout_s: float,  # noqa: ARG002
+        headers: Mapping[str, str],
+        timeout_s: float,
     ) -> Response:
         """Write the traces of a v0.4 payload; a span too long for a line is refused with 413, and nothing written."""
         if not path.endswith("/v0.4/traces") or body is None:

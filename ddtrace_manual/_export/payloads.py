@@ -206,7 +206,7 @@ class ChunkPacker:
         """Return the chunks of a payload; if it cannot be read, which was written here, they are lost."""
         try:
             return _DECODERS[batch.version](batch.bodies[0])
-        except Exception:  # noqa: BLE001 - a payload that cannot be decoded must not stop the worker
+        except Exception:  # a payload that cannot be decoded must not stop the worker
             _log.log(logging.ERROR, "decode", "Lost %d traces that could not be divided", batch.chunks, exc_info=True)
             self._counters.drop(DropReason.SERIALIZATION_ERROR, spans=batch.spans, chunks=batch.chunks)
             return []
@@ -225,7 +225,7 @@ class ChunkPacker:
         skipped_before = encoder.skipped_spans
         try:
             body = encoder.encode(chunks)
-        except Exception:  # noqa: BLE001 - a payload that cannot be encoded must not stop the worker
+        except Exception:  # a payload that cannot be encoded must not stop the worker
             _log.log(logging.ERROR, "encode", "Lost %d traces that could not be encoded", len(chunks), exc_info=True)
             self._counters.drop(DropReason.SERIALIZATION_ERROR, spans=span_count, chunks=len(chunks))
             self._release(reserved_bytes)

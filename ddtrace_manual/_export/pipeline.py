@@ -115,7 +115,7 @@ class Pipeline:
                 if count == len(spans):
                     return made
             return self._record_others(made, len(spans))
-        except Exception:  # noqa: BLE001 - one chunk must not stop the worker
+        except Exception:  # one chunk must not stop the worker
             accounted = counters.accounted_spans - accounted_before
             count = len(chunk[1])
             counters.drop(DropReason.SERIALIZATION_ERROR, spans=count - accounted)
@@ -135,7 +135,7 @@ class Pipeline:
         if counted and self.concentrator is not None:
             try:
                 self.concentrator.add_counted(counted)
-            except Exception:  # noqa: BLE001 - the traces themselves can be sent
+            except Exception:  # the traces themselves can be sent
                 self._counters.lost_stats_payloads += 1
                 _log.log(logging.ERROR, "record_statistics", "Lost statistics of %d spans", len(counted), exc_info=True)
 
@@ -196,7 +196,7 @@ class Pipeline:
             for each in self._steps.trace_filters:
                 try:
                     spans = _as_selection(each(list(spans)) or (), spans)
-                except (Exception, SystemExit):  # noqa: BLE001 - the application's code
+                except (Exception, SystemExit):  # the application's code
                     self._counters.count("trace_filter_failed")
                     _log.log(logging.ERROR, "trace filter", "A trace filter failed: %r", each, exc_info=True)
                 if not spans:

@@ -75,7 +75,7 @@ class ExportRounds:
         """Run one export round; never raises. Return whether nothing is left."""
         try:
             is_empty = self._round(is_awaited=is_awaited)
-        except (Exception, SystemExit):  # noqa: BLE001 - the thread must survive whatever happens
+        except (Exception, SystemExit):  # the thread must survive whatever happens
             _log.log(logging.ERROR, "round", "An export round failed", exc_info=True)
             return self._end_failed_round()
         else:

@@ -95,5 +95,5 @@ def restore_sigterm() -> None:
 def _run(action: Callable[[], object]) -> None:
     try:
         action()
-    except Exception:  # noqa: BLE001 - the signal must do what it did before
+    except Exception:  # the signal must do what it did before
         _log.log(logging.ERROR, "signal", "Could not deliver traces before a signal", exc_info=True)

@@ -147,7 +147,7 @@ class ExportWorker(ExportRounds):
         """Whether the Agent is known to take nothing at present."""
         return self._backoff.is_away
 
-    def wake(self, early: bool) -> None:  # noqa: FBT001 - the queue's callback
+    def wake(self, early: bool) -> None:  # the queue's callback
         """Note that a first chunk waits, or (`early`) that enough bytes wait; start the thread if needed."""
         if early:
             self._is_early = True
@@ -167,7 +167,7 @@ class ExportWorker(ExportRounds):
                 thread = (self._make_thread or threading.Thread)(target=self._run, name=_THREAD_NAME, daemon=True)
                 self._wakeup = wakeup
                 thread.start()
-            except Exception:  # noqa: BLE001 - the interpreter ends, the system has no thread left, daemons are forbidden
+            except Exception:  # the interpreter ends, the system has no thread left, daemons are forbidden
                 _log.warning("start", "Could not start the export thread; traces go out in flush() and at shutdown")
             else:
                 self._thread = thread
@@ -342,7 +342,7 @@ class ExportWorker(ExportRounds):
         try:
             if self._prepare is not None:
                 self._prepare()
-        except Exception:  # noqa: BLE001 - what is missing will be missed, and reported, where it is needed
+        except Exception:  # what is missing will be missed, and reported, where it is needed
             _log.log(logging.ERROR, "prepare", "Could not prepare the export thread", exc_info=True)
         while not self._ends():
             self._wait()
@@ -436,7 +436,7 @@ class ExportWorker(ExportRounds):
                 self._agent_log.warning(
                     DELIVERY, "Lost %d spans at shutdown: the Agent did not take them in time", left
                 )
-        except (Exception, SystemExit):  # noqa: BLE001 - nothing may escape into the exit of the process
+        except (Exception, SystemExit):  # nothing may escape into the exit of the process
             _log.log(logging.ERROR, "last round", "The last export round failed", exc_info=True)
         self._balance()
         self._end(arrived=arrived and not self._has_work())

@@ -205,7 +205,7 @@ def _format_container(value: Any, depth: int) -> str:  # Any: a sequence, a set 
                 parts.append(f"{_quote(format_value(item[0], depth + 1))}:{_format_element(item[1], depth + 1)}")
             else:
                 parts.append(_format_element(item, depth + 1))
-    except Exception:  # noqa: BLE001 - a container of the application; what came so far is kept
+    except Exception:  # a container of the application; what came so far is kept
         _logger.debug("could not read all of a %s", type(value).__name__)
     return "{%s}" % ",".join(parts) if is_mapping else "[%s]" % ",".join(parts)  # noqa: UP031 - braces
 
@@ -313,7 +313,7 @@ def _collect(leaves: list[tuple[str, Any]], key: str, value: Any, depth: int) ->
                 _collect(leaves, name, item, depth + 1)
             elif item is not None:
                 leaves.append((name, item))
-    except Exception:  # noqa: BLE001 - a container of the application; what came so far is kept
+    except Exception:  # a container of the application; what came so far is kept
         _logger.debug("could not read all of attribute %r", key)
 
 
@@ -325,7 +325,7 @@ def _is_number(value: object) -> bool:
 def _finite(value: float) -> float | None:
     try:
         number = float(value)
-    except Exception:  # noqa: BLE001 - too large, or `__float__` of a subclass
+    except Exception:  # too large, or `__float__` of a subclass
         return None
     return number if math.isfinite(number) else None
 

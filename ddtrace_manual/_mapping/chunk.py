@@ -130,7 +130,7 @@ class Mapper:
             pieces, count, is_first_encoded, counted, odd = ordinary.encode(
                 segment, spans, first, tags_of_first, telling_keys, needs_care=needs_care
             )
-        except Exception:  # noqa: BLE001 - what only saves time must not cost a trace
+        except Exception:  # what only saves time must not cost a trace
             self._log.error("direct", "a trace is mapped the long way: writing it directly failed", exc_info=True)
             return self.map_chunk(segment, spans, partial=partial)
         others: list[DDSpan] = []
@@ -169,7 +169,7 @@ class Mapper:
             span = finished if isinstance(finished, SpanRecord) else expanded(finished, segment, SpanRecord)
             try:
                 dd_span = map_span(span, trace_id_low, trace_id_text, shared_meta)
-            except Exception as reason:  # noqa: BLE001 - one odd span must not cost the others
+            except Exception as reason:  # one odd span must not cost the others
                 self._report_skipped(span, reason)
                 continue
             if span is root:
@@ -226,7 +226,7 @@ class Mapper:
             return
         try:
             self._on_skipped(span, reason)
-        except Exception:  # noqa: BLE001 - a broken observer must not cost the chunk
+        except Exception:  # a broken observer must not cost the chunk
             self._log.error("observer", "the observer of skipped spans failed", exc_info=True)
 
     def named_services(self) -> list[str]:

@@ -196,7 +196,7 @@ class OrdinarySpans:
         mould = self._mould(scope, name, parent_values.get(_SERVICE_NAME), variant)
         return None if mould is None else ((compact,), mould, extra)
 
-    def _mould_of(self, compact: CompactSpan, needs_care: bool) -> Mould | None:  # noqa: FBT001 - once per trace
+    def _mould_of(self, compact: CompactSpan, needs_care: bool) -> Mould | None:  # once per trace
         """Return the mould of a compact span, unless it is out of the ordinary."""
         _, _, _, _, _, name, scope, _, parent_values = compact
         return self._mould(scope, name, parent_values.get(_SERVICE_NAME) if needs_care else None, 0)

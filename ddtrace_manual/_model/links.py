@@ -32,7 +32,7 @@ def is_link_target(value: object) -> bool:
     """Return whether a value is of a kind that can be linked to; it may still name nothing."""
     try:
         return isinstance(value, (Span, SpanContext, Link, LinkRecord)) or _may_hold_headers(value)
-    except Exception:  # noqa: BLE001 - an object of the application may refuse to be asked
+    except Exception:  # an object of the application may refuse to be asked
         return False
 
 
@@ -85,7 +85,7 @@ def _plain_state(state: object) -> TraceState:
             return TraceState.from_header([str.__str__(state)])
         if isinstance(state, Mapping):
             return TraceState([(str(key), str(value)) for key, value in state.items()])
-    except Exception:  # noqa: BLE001 - not a trace state: the ids still hold
+    except Exception:  # not a trace state: the ids still hold
         _logger.debug("A trace state of type %s could not be read.", class_name(state))
     return TraceState()
 
@@ -141,7 +141,7 @@ def _from_span_context(context: object, attributes: Mapping[str, Any]) -> LinkRe
 def _may_hold_headers(value: object) -> bool:
     """Return whether a value is a mapping, a message, or pairs, as `extract` takes them."""
     if isinstance(value, (list, tuple)):
-        return all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value)  # noqa: PLR2004 - a pair
+        return all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value)  # a pair
     return isinstance(value, Mapping) or callable(getattr(type(value), "items", None))
 
 

@@ -26,8 +26,6 @@ class SegmentRecord(PropagationState):
     """First span of the segment; `None` after the segment has been exported (breaks a reference cycle)."""
     decided: bool = False
     """The priority is final; only a manual decision changes it."""
-    manual: bool = False
-    """A manual keep or drop decided."""
     rule_rate: float | None = None
     """`_dd.rule_psr`, on the local root."""
     agent_rate: float | None = None

@@ -128,7 +128,7 @@ def _by_hash(trace_id: int, rate: float, priority: float) -> str:
 
 
 def _single_spans(spans: list[CleanSpan]) -> list[str]:
-    selected = [span for span in spans if span["metrics"].get("_dd.span_sampling.mechanism") == 8]  # noqa: PLR2004
+    selected = [span for span in spans if span["metrics"].get("_dd.span_sampling.mechanism") == 8]
     if not selected:
         return []
     rates = sorted({span["metrics"].get("_dd.span_sampling.rule_rate", 1.0) for span in selected})

@@ -135,7 +135,7 @@ class Store:
 
     def traces(self) -> list[list[DDSpan]]:
         """Return the chunks of all trace payloads that were accepted, whatever their format."""
-        accepted = [each for each in self.requests() if each.path in TRACE_PATHS and each.status == 200]  # noqa: PLR2004
+        accepted = [each for each in self.requests() if each.path in TRACE_PATHS and each.status == 200]
         return [chunk for each in accepted for chunk in cast("list[list[DDSpan]]", each.payload or [])]
 
     def spans(self) -> list[DDSpan]:

@@ -132,7 +132,7 @@ class TraceViewer(LoopbackReceiver):
             return _NOT_FOUND
         try:
             chunks = _chunks(request)
-        except Exception as exc:  # noqa: BLE001 - decoders of anything a client may send
+        except Exception as exc:  # decoders of anything a client may send
             return Reply(_BAD_REQUEST, f"{type(exc).__name__}: {exc}\n".encode(), {"Content-Type": "text/plain"})
         if chunks:
             self.store.add(chunks)

@@ -233,7 +233,7 @@ class RemoteConfigClient:
                 if gone or new:
                     errors = product.update(gone, new)
                 product.complete()
-            except Exception as exc:  # noqa: BLE001 - a product that fails must not cost the others
+            except Exception as exc:  # a product that fails must not cost the others
                 _log.debug("Remote configuration for %s failed", name, exc_info=True)
                 errors = dict.fromkeys((file.path for file in new), f"{type(exc).__name__}: {exc}")
             for file in new:

@@ -123,7 +123,7 @@ class TracerFlare:
             for name, content in self._collect().items():
                 text = content if isinstance(content, str) else json.dumps(content, indent=2, default=str)
                 (directory / name).write_text(text, encoding="utf-8")
-        except Exception:  # noqa: BLE001 - what was collected so far is better than nothing
+        except Exception:  # what was collected so far is better than nothing
             _log.debug("A flare could not be prepared completely", exc_info=True)
             if self._current is None:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -148,7 +148,7 @@ class TracerFlare:
         )
         try:
             self.sender.start()
-        except Exception:  # noqa: BLE001 - no thread is left, or the interpreter ends
+        except Exception:  # no thread is left, or the interpreter ends
             shutil.rmtree(preparation.directory, ignore_errors=True)
 
     def forget_after_fork(self) -> None:
@@ -188,7 +188,7 @@ class TracerFlare:
             _log.debug("Another process sends this flare")
         except (AgentError, OSError) as exc:
             _log.warning("Could not send a flare: %s", exc)
-        except Exception:  # noqa: BLE001 - nothing may escape from the thread
+        except Exception:  # nothing may escape from the thread
             _log.debug("Could not send a flare", exc_info=True)
         finally:
             shutil.rmtree(preparation.directory, ignore_errors=True)

@@ -85,7 +85,7 @@ class AgentTask:
         self._flare = flare
         self._handled: dict[str, None] = {}
 
-    def update(self, removed: Sequence[RemoteFile], changed: Sequence[RemoteFile]) -> dict[str, str]:  # noqa: ARG002
+    def update(self, removed: Sequence[RemoteFile], changed: Sequence[RemoteFile]) -> dict[str, str]:
         """Start sending; nothing waits for the end."""
         errors: dict[str, str] = {}
         for file in changed:

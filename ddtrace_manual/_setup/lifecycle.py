@@ -87,10 +87,10 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
     Raises:
         ConfigurationError: A setting is unknown, of the wrong type or out of range; the message names it.
     """
-    from ddtrace_manual._export import handle_sigterm, restore_sigterm, run_at_exit  # noqa: PLC0415 - importing the package stays light
-    from ddtrace_manual.config import Config  # noqa: PLC0415
+    from ddtrace_manual._export import handle_sigterm, restore_sigterm, run_at_exit  # importing the package stays light
+    from ddtrace_manual.config import Config
 
-    from .log_handlers import apply_log_settings  # noqa: PLC0415
+    from .log_handlers import apply_log_settings
 
     if config is not None and not isinstance(config, Config):
         raise ConfigurationError(f"config must be a Config, not {type(config).__name__}; settings are given by name")
@@ -157,7 +157,7 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     Returns:
         Whether everything arrived in time.
     """
-    from ddtrace_manual._export import restore_sigterm  # noqa: PLC0415 - importing the package stays light
+    from ddtrace_manual._export import restore_sigterm  # importing the package stays light
 
     check, _setup.startup_check = _setup.startup_check, None
     if check is not None:
@@ -222,14 +222,14 @@ def counters() -> CounterSnapshot:
 
 def _build(config: Config) -> TracerProvider:
     """Make provider and parts, or exchange the parts behind the provider there is."""
-    from ddtrace_manual._export import Counters  # noqa: PLC0415 - importing the package stays light
-    from ddtrace_manual.config._sdk import import_sdk  # noqa: PLC0415
+    from ddtrace_manual._export import Counters  # importing the package stays light
+    from ddtrace_manual.config._sdk import import_sdk
 
     import_sdk()  # before whatever imports the SDK by itself
-    from ddtrace_manual._base.ids import IdSource  # noqa: PLC0415
-    from ddtrace_manual._tracing import TracerProvider  # noqa: PLC0415
+    from ddtrace_manual._base.ids import IdSource
+    from ddtrace_manual._tracing import TracerProvider
 
-    from .pipeline import PipelineComponents, make_resource  # noqa: PLC0415
+    from .pipeline import PipelineComponents, make_resource
 
     resource, service = make_resource(config)
     if _setup.counters is None:
@@ -288,7 +288,7 @@ def _hand_over(former: PipelineComponents, parts: PipelineComponents) -> None:
 
 def _install(provider: TracerProvider, config: Config) -> None:
     """Make the facade and OpenTelemetry use the provider."""
-    from ddtrace_manual.config import process_environ  # noqa: PLC0415 - importing the package stays light
+    from ddtrace_manual.config import process_environ  # importing the package stays light
 
     parts = _setup.parts
     if parts is None:
@@ -321,7 +321,7 @@ def _install(provider: TracerProvider, config: Config) -> None:
 
 def _use_propagator(parts: PipelineComponents) -> None:
     """Let the facade read and write headers and environments with the propagator of these parts."""
-    from ddtrace_manual.propagation import extract_environ, inject_environ  # noqa: PLC0415 - importing the package stays light
+    from ddtrace_manual.propagation import extract_environ, inject_environ  # importing the package stays light
 
     propagator = parts.otel_propagator
     RUNTIME.inject = propagator.inject
@@ -347,14 +347,14 @@ def _install_propagator(parts: PipelineComponents) -> None:
 
     Source: spec/configuration.md §5.1.
     """
-    from ddtrace_manual.propagation import install_propagator  # noqa: PLC0415 - importing the package stays light
+    from ddtrace_manual.propagation import install_propagator  # importing the package stays light
 
     install_propagator(parts.propagator)
     try:
-        from opentelemetry import propagate  # noqa: PLC0415 - see the docstring
+        from opentelemetry import propagate  # see the docstring
 
         propagate.set_global_textmap(parts.otel_propagator)
-    except Exception:  # noqa: BLE001 - entry points of other packages may raise anything
+    except Exception:  # entry points of other packages may raise anything
         _log.warning("The OpenTelemetry propagator could not be installed", exc_info=True)
 
 
@@ -371,8 +371,8 @@ def _start_remote(config: Config) -> None:
 
 def _make_remote(parts: PipelineComponents, former: RemoteControl | None) -> RemoteControl:
     """Make what polls for these parts; what the former one had put into effect stays."""
-    from .remote import RemoteControl  # noqa: PLC0415
-    from .startup import startup_fields  # noqa: PLC0415 - not loaded when it is off
+    from .remote import RemoteControl
+    from .startup import startup_fields  # not loaded when it is off
 
     _setup.remote = remote = RemoteControl(
         parts,
@@ -414,7 +414,7 @@ def _log_startup(config: Config) -> None:
 
     A test that records does neither; disabled tracing needs no Agent.
     """
-    from .startup import StartupCheck, log_startup, log_unused  # noqa: PLC0415 - importing the package stays light
+    from .startup import StartupCheck, log_startup, log_unused  # importing the package stays light
 
     log_unused(config)
     parts = _setup.parts
@@ -433,10 +433,10 @@ def _log_startup(config: Config) -> None:
 
 def _renew_after_fork() -> EngineHooks:
     """Build the pipeline of a forked child. The parent sends what it had queued."""
-    from ddtrace_manual._export import Counters  # noqa: PLC0415 - imported before the fork
+    from ddtrace_manual._export import Counters  # imported before the fork
 
-    from .log_handlers import renew_log_file  # noqa: PLC0415
-    from .pipeline import PipelineComponents  # noqa: PLC0415
+    from .log_handlers import renew_log_file
+    from .pipeline import PipelineComponents
 
     _renew_lock()
     _setup.startup_check = None

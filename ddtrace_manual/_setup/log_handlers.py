@@ -131,7 +131,7 @@ def _add_file(config: Config) -> None:
         return
     variable = "DD_TRACE_LOG_DIRECTORY" if is_in_directory else "DD_TRACE_LOG_FILE"
     try:
-        from .log_file import PrivateLogFile  # noqa: PLC0415 - rarely needed
+        from .log_file import PrivateLogFile  # rarely needed
 
         if is_in_directory:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

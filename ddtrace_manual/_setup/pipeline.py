@@ -119,7 +119,7 @@ def _detect_resource(attributes: Mapping[str, str]) -> Resource:
     """Return the SDK's resource with these attributes."""
     try:
         return Resource.create(dict(attributes))
-    except Exception:  # noqa: BLE001 - the SDK asks its detectors on threads, and none can be started here
+    except Exception:  # the SDK asks its detectors on threads, and none can be started here
         return OTELResourceDetector().detect().merge(Resource(dict(attributes)))
 
 
@@ -415,10 +415,10 @@ class PipelineComponents:
             ),
         )
 
-    def _payload_headers(self, counted: bool) -> dict[str, str]:  # noqa: FBT001 - a callback
+    def _payload_headers(self, counted: bool) -> dict[str, str]:  # a callback
         return self.statistics.payload_headers(self.pipeline, counted=counted)
 
-    def _on_sent(self, result: SendResult, size_bytes: int, chunks: int, counted: bool) -> None:  # noqa: FBT001
+    def _on_sent(self, result: SendResult, size_bytes: int, chunks: int, counted: bool) -> None:
         """Report dropped traces once, with the payload that was delivered; report health."""
         if result.delivered and counted:
             self.pipeline.dropped_p0_traces = self.pipeline.dropped_p0_spans = 0
@@ -481,7 +481,7 @@ def _make_transport(config: Config) -> Transport:
 
 
 def _import_http() -> None:
-    from ddtrace_manual._agent import exchange  # noqa: F401, PLC0415 - late: `configure()` stays cheap
+    from ddtrace_manual._agent import exchange  # noqa: F401 - late: `configure()` stays cheap
 
     codecs.lookup("idna")  # imported by the first resolution of a host name
 

@@ -54,7 +54,7 @@ def log_startup(
         shown = {name: value for name, value in fields.items() if name not in _OF_THE_MOMENT}
         if shown != unless:
             _emit(logging.INFO, _CONFIGURATION, json.dumps(fields))
-    except Exception as exc:  # noqa: BLE001 - whatever an object given in code does when it is shown
+    except Exception as exc:  # whatever an object given in code does when it is shown
         _emit(logging.WARNING, _FAILED, exc)
         return None
     return shown
@@ -190,7 +190,7 @@ def _emit(level: int, message: str, *args: object) -> None:
             _log.log(level, message, *args)
         else:
             handle_directly(_log.makeRecord(_log.name, level, __file__, 0, message, args, None))
-    except Exception:  # noqa: BLE001, S110 - a broken handler of the application must not break `configure()`
+    except Exception:  # noqa: S110 - a broken handler of the application must not break `configure()`
         pass
 
 
@@ -211,11 +211,11 @@ def _platform_fields() -> dict[str, Any]:  # Any: JSON
 
 def _pip_version() -> str:
     """Return the version of pip, or "": many images have none."""
-    from importlib import metadata  # noqa: PLC0415 - only for this line
+    from importlib import metadata  # only for this line
 
     try:
         return metadata.version("pip")
-    except Exception:  # noqa: BLE001 - not installed, or its metadata is broken
+    except Exception:  # not installed, or its metadata is broken
         return ""
 
 

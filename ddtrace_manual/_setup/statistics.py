@@ -202,7 +202,7 @@ class Statistics:
             self._agent.stats_refused()
         return result.delivered
 
-    def _count_payload(self, delivered: bool) -> None:  # noqa: FBT001 - a callback
+    def _count_payload(self, delivered: bool) -> None:  # a callback
         if delivered:
             self._counters.stats_payloads += 1
         else:

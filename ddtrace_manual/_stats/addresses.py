@@ -56,9 +56,9 @@ def _ipv6_at(text: str, start: int) -> tuple[str, int] | None:
         if close < 0 or text[close + 1 : close + 2] not in ("", ":"):
             return None
         address, end = text[start + 1 : close], close + 1
-    if address.count(":") < 2 or "%" in address:  # noqa: PLR2004 - the shortest address is "::"
+    if address.count(":") < 2 or "%" in address:  # the shortest address is "::"
         return None
-    from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415 - rarely needed; keeps the import light
+    from ipaddress import AddressValueError, IPv6Address  # rarely needed; keeps the import light
 
     try:
         IPv6Address(address)

@@ -179,7 +179,7 @@ class AggregationRules:
         self.telling_keys = _RARE_META | self._peer_keys | frozenset(self._additional)
         """Tags that make a difference to the key of a span, besides those every span of its kind has."""
 
-    def key(self, span: DDSpan, top_level: bool) -> PlainKey:  # noqa: FBT001 - once per span
+    def key(self, span: DDSpan, top_level: bool) -> PlainKey:  # once per span
         """Return the key of an eligible span, in the shape of `AggregationKey`.
 
         Source: spec/client-stats.md §3.

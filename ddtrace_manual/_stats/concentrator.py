@@ -233,10 +233,10 @@ class Concentrator:
     def _add(
         self,
         key: PlainKey,
-        top_level: bool,  # noqa: FBT001 - once per span
+        top_level: bool,  # once per span
         end_ns: int,
         duration: int,
-        is_error: bool = False,  # noqa: FBT001, FBT002 - likewise
+        is_error: bool = False,  # likewise
     ) -> None:
         group = self._group_of(self._bucket_of(end_ns), key)
         group.hits += 1

@@ -112,7 +112,7 @@ class BucketExporter:
         try:
             sequence, self._sequence = self._sequence, self._sequence + 1
             delivered = self._send(self._encode(buckets, sequence))
-        except (Exception, SystemExit):  # noqa: BLE001 - the worker goes on with traces
+        except (Exception, SystemExit):  # the worker goes on with traces
             _log.log(logging.ERROR, "flush", "Lost a payload of statistics", exc_info=True)
         finally:
             self._on_payload(delivered)
@@ -125,7 +125,7 @@ class BucketExporter:
             if self._on_collapsed is not None:
                 for kind, spans in collapsed.items():
                     self._on_collapsed(kind, spans)
-        except (Exception, SystemExit):  # noqa: BLE001 - only a figure
+        except (Exception, SystemExit):  # only a figure
             _log.log(logging.ERROR, "collapsed", "Reporting collapsed spans failed", exc_info=True)
 
 

@@ -34,12 +34,12 @@ def keep_everything(segment: SegmentRecord, _root: SpanRecord) -> None:
     segment.decided = True
 
 
-def _force(segment: SegmentRecord, keep: bool) -> None:  # noqa: FBT001 - the signature of the sampler's function
+def _force(segment: SegmentRecord, keep: bool) -> None:  # the signature of the sampler's function
     """Decide by hand without a sampler."""
     segment.priority = 2 if keep else -1
     segment.tags = {**(segment.tags or {}), "_dd.p.dm": "-4"}
     segment.probability = None
-    segment.threshold_cleared = segment.decided = segment.manual = True
+    segment.threshold_cleared = segment.decided = True
 
 
 def _no_trace_state(_state: PropagationState, _span_id: int) -> TraceState:

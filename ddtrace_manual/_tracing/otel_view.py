@@ -222,7 +222,7 @@ class OtelView(SpanRecord, types.Span, SDKSpan):
         """Return the span as the SDK prints it."""
         return str(readable.snapshot(self).to_json(indent))
 
-    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK signature
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:  # the SDK signature
         """Refuse: a span of the engine is started when it is made."""
         _logger.warning("Calling start() on a started span.")
 

@@ -86,7 +86,7 @@ def _in_background(work: Callable[[], bool]) -> Callable[[float], bool]:
     try:
         thread = threading.Thread(target=lambda: results.append(work()), name="ddtrace_manual-processors", daemon=True)
         thread.start()
-    except Exception:  # noqa: BLE001 - the interpreter ends, allows no daemon threads, or the system has none left
+    except Exception:  # the interpreter ends, allows no daemon threads, or the system has none left
         thread = None
         results.append(work())
 

@@ -127,7 +127,7 @@ class TracerProvider(SDKTracerProvider):
         self,
         sampler: Sampler | None = None,
         resource: Resource | None = None,
-        shutdown_on_exit: bool = True,  # noqa: FBT001, FBT002 - the SDK signature
+        shutdown_on_exit: bool = True,  # the SDK signature
         active_span_processor: SynchronousMultiSpanProcessor | ConcurrentMultiSpanProcessor | None = None,
         id_generator: IdGenerator | None = None,
         span_limits: SpanLimits | None = None,
@@ -379,9 +379,9 @@ class TracerProvider(SDKTracerProvider):
 
     def _decide_before_fork(self) -> None:
         """Make the decision of the trace that is current, so that both processes agree."""
-        from ddtrace_manual._base.context import SPAN_KEY, get_current  # noqa: PLC0415 - only when forking
+        from ddtrace_manual._base.context import SPAN_KEY, get_current  # only when forking
 
-        from .span import Span  # noqa: PLC0415
+        from .span import Span
 
         span = get_current().get(SPAN_KEY)
         if isinstance(span, Span):

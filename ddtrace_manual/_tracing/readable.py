@@ -122,7 +122,7 @@ def context_of(span: object) -> SpanContext | None:
     """Return the valid span context of any OpenTelemetry span, or `None`."""
     try:
         return plain_span_context(span.get_span_context()) if isinstance(span, OtelSpan) else None
-    except Exception:  # noqa: BLE001 - a span of another library, or an object that refuses to be asked
+    except Exception:  # a span of another library, or an object that refuses to be asked
         return None
 
 

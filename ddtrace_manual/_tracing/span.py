@@ -81,7 +81,7 @@ class Span(OtelView):
                 ):
                     values[plain] = value
                     return
-        except Exception:  # noqa: BLE001 - the hash of a key that is no text, or the class of a value
+        except Exception:  # the hash of a key that is no text, or the class of a value
             self._set_odd_key(key, value)
         else:
             self._set_any(key, value)
@@ -103,7 +103,7 @@ class Span(OtelView):
         """Return the value of a tag as it was set, or `None`."""
         try:
             return self.values.get(key)
-        except Exception:  # noqa: BLE001 - the hash of a key that is no text
+        except Exception:  # the hash of a key that is no text
             return None
 
     def add_event(
@@ -194,7 +194,7 @@ class Span(OtelView):
         exception: BaseException,
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
         timestamp: int | None = None,
-        escaped: bool = False,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
+        escaped: bool = False,  # the OpenTelemetry signature
     ) -> None:
         """Add an `exception` event. The status stays as it is: an exception alone is no error."""
         if self.end_ns is not None and self._refuse("Tried calling _add_event on an ended span."):
@@ -245,7 +245,7 @@ class Span(OtelView):
             marks = exc.__dict__
             brief = self.failed_child_id != 0 and marks.get(_MARK) == self.failed_child_id
             marks[_MARK] = self.span_id
-        except Exception:  # noqa: BLE001 - an exception of the application may refuse to be marked: told in full
+        except Exception:  # an exception of the application may refuse to be marked: told in full
             _logger.debug("An exception of type %s could not be marked.", errors.class_name(exc))
         parent = self.local_parent  # read once: another thread may be ending this span
         if parent is not None:
@@ -448,7 +448,7 @@ class Span(OtelView):
         values = self.values
         cls = type(value)
         cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
-        if key not in values and len(values) >= 128:  # noqa: PLR2004 - max_values; others use LimitedSpan
+        if key not in values and len(values) >= 128:  # max_values; others use LimitedSpan
             self._drop_oldest()
         self.segment.charge(size_of(cleaned))
         self.segment.charge_text(key)

@@ -78,8 +78,8 @@ class Tracer(SDKTracer):
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
         links: Sequence[Link] | None = _NO_LINKS,
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        record_exception: bool = True,  # the OpenTelemetry signature
+        set_status_on_exception: bool = True,
     ) -> OtelSpan:
         """Start a span that is not made current; see `opentelemetry.trace.Tracer.start_span`.
 
@@ -140,9 +140,9 @@ class Tracer(SDKTracer):
         attributes: Mapping[str, Any] | None = None,  # Any: values of every type
         links: Sequence[Link] | None = _NO_LINKS,
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - the OpenTelemetry signature
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
-        end_on_exit: bool = True,  # noqa: FBT001, FBT002
+        record_exception: bool = True,  # the OpenTelemetry signature
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
     ) -> CurrentSpanScope:
         """Return a context manager, usable as a decorator, that starts a span and makes it current."""
         # A constructor would be another call, and costs more than all of this (bench: ten-span, OpenTelemetry API).
@@ -322,6 +322,6 @@ def _given_links(links: object) -> list[object]:
     read: list[object] = []
     try:
         read.extend(islice(cast("Sequence[object]", links), _MAX_LINKS))
-    except Exception:  # noqa: BLE001 - no iterable, or one of the application that raises
+    except Exception:  # no iterable, or one of the application that raises
         _logger.debug("Links of type %s could not all be read.", class_name(links))
     return read

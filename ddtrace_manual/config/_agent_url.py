@@ -55,7 +55,7 @@ def parse_host(text: str) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
-    from ipaddress import IPv6Address  # noqa: PLC0415 - rarely needed
+    from ipaddress import IPv6Address  # rarely needed
 
     try:
         IPv6Address(text)

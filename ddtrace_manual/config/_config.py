@@ -296,7 +296,7 @@ def _shown(name: str, value: object) -> object:
     return without_user_info(value) if BY_NAME[name].is_url and isinstance(value, str) else value
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001 - formats a flag
+def _flag(value: bool) -> str:  # formats a flag
     return "true" if value else "false"
 
 

@@ -196,7 +196,7 @@ def _derive_span_rules(resolution: Resolution) -> None:
 
 def _derive_telemetry(resolution: Resolution) -> None:
     heartbeat = cast("float", resolution.best("telemetry_heartbeat_interval").value)
-    if not resolution.is_set("telemetry_metrics_aggregation_interval") and heartbeat < 10.0:  # noqa: PLR2004 - default
+    if not resolution.is_set("telemetry_metrics_aggregation_interval") and heartbeat < 10.0:  # default
         _calculate(resolution, "telemetry_metrics_aggregation_interval", heartbeat)
 
 

@@ -289,7 +289,7 @@ def _check_ranges(value: object) -> tuple[tuple[int, int], ...] | Corrected:
     ranges: list[tuple[int, int]] = []
     for item in value:
         pair = (item, item) if isinstance(item, int) else item
-        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair)):  # noqa: PLR2004
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair)):
             raise _type_error("a text, or a sequence of status codes and (low, high) pairs")
         ranges.append((min(pair), max(pair)))
     return tuple(ranges)

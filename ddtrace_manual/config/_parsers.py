@@ -175,7 +175,7 @@ def parse_rules(text: str) -> tuple[object, ...]:
     Raises:
         ValueError: Not JSON, or not an array.
     """
-    import json  # noqa: PLC0415 - most processes have no rules
+    import json  # most processes have no rules
 
     try:
         rules = json.loads(text)

@@ -88,7 +88,7 @@ def format_process_tags(
 
 def system_hostname() -> str | None:
     """Return the host name of the system, or `None`."""
-    import socket  # noqa: PLC0415 - rarely needed, and slow to import
+    import socket  # rarely needed, and slow to import
 
     try:
         return socket.gethostname() or None
@@ -103,11 +103,11 @@ def without_credentials(url: str) -> str:
 
 def git_from_package(distribution: str) -> tuple[str, str]:
     """Return repository URL and commit that an installed distribution names as `source_code_link`; "" for unknown."""
-    import importlib.metadata  # noqa: PLC0415 - rarely needed, and slow to import
+    import importlib.metadata  # rarely needed, and slow to import
 
     try:
         urls = importlib.metadata.metadata(distribution).get_all("Project-URL") or ()
-    except Exception:  # noqa: BLE001 - not installed, or its metadata is broken; either way nothing is known
+    except Exception:  # not installed, or its metadata is broken; either way nothing is known
         return "", ""
     for entry in urls:
         label, _, link = str(entry).partition(",")

@@ -23,7 +23,7 @@ def import_sdk() -> None:
     if is_hidden:
         del os.environ[_READ_ON_IMPORT]
     try:
-        import opentelemetry.sdk.trace  # noqa: F401, PLC0415 - this is the import that raises
+        import opentelemetry.sdk.trace  # noqa: F401 - this is the import that raises
     finally:
         if is_hidden and text is not None:
             os.environ[_READ_ON_IMPORT] = text

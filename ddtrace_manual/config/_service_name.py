@@ -49,7 +49,7 @@ def _scan(argv: Sequence[str], cwd: str, *, skip_flag_values: bool) -> str | Non
 
 
 def _is_importable(module: str) -> bool:
-    import importlib.util  # noqa: PLC0415 - rarely needed, and slow to import
+    import importlib.util  # rarely needed, and slow to import
 
     # Only the top-level package is looked up: finding a submodule would import its parents.
     try:

@@ -119,7 +119,7 @@ def _texts(arguments: object) -> tuple[str, ...]:
         if isinstance(arguments, (str, bytes)):
             return ()
         return tuple([os.fsdecode(each) if isinstance(each, (str, bytes)) else "" for each in arguments])  # type: ignore[attr-defined] # or raises
-    except Exception:  # noqa: BLE001 - an object of the application
+    except Exception:  # an object of the application
         return ()
 
 
@@ -150,7 +150,7 @@ def check_code_settings(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def _unknown(given: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+    from difflib import get_close_matches  # only for a mistake
 
     close = get_close_matches(given, CODE_NAMES, n=1)
     return f"unknown setting {given}" + (f"; did you mean {close[0]}?" if close else "")

@@ -101,7 +101,7 @@ def _read(path: str, facts: SelectorFacts, warn: Callable[[str], None], missing_
     except ImportError:
         missing_library.append(path)
     # A hostile or broken file may fail in many ways (nesting depth, encoding, structure); each means: ignore it.
-    except Exception as exc:  # noqa: BLE001
+    except Exception as exc:
         warn(f"configuration file {path} is ignored: {_first_line(exc)}")
     return StableFile(path)
 

@@ -146,7 +146,7 @@ def _delivering(send: Send) -> Send:
         if message["type"] in _SHUT_DOWN and RUNTIME.extract is not None:
             try:
                 await _run_off_the_loop(partial(flush, _FLUSH_TIMEOUT_S))
-            except Exception:  # noqa: BLE001 - no thread can be started; the server must not wait for ever
+            except Exception:  # no thread can be started; the server must not wait for ever
                 _log.debug("Traces could not be delivered at the end of the lifespan", exc_info=True)
         await send(message)
 

@@ -137,7 +137,7 @@ def _on_prerun(task_id: str = "", task: Any = None, **_: Any) -> None:
 
 
 def _nothing() -> Context:
-    from opentelemetry.context import Context  # noqa: PLC0415 - only where it is used
+    from opentelemetry.context import Context  # only where it is used
 
     return Context()
 

@@ -62,7 +62,7 @@ class ClientRequest:
     def propagate(
         self,
         headers: Any,  # Any: headers in the form of each library
-        to: bool | Callable[[str], bool],  # noqa: FBT001 - a setting that may be a function
+        to: bool | Callable[[str], bool],  # a setting that may be a function
         setter: Callable[[Any, str, str], None] | None = None,
     ) -> None:
         """Write the headers that continue the trace."""

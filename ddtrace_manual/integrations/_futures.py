@@ -172,7 +172,7 @@ class ContextExecutor(Executor):
         """Schedule a call; see `concurrent.futures.Executor.submit`."""
         return self._executor.submit(self._wrap(fn), *args, **kwargs)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as its base
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # as its base
         """Shut down the executor behind; see `concurrent.futures.Executor.shutdown`."""
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
 

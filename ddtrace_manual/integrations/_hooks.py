@@ -19,7 +19,7 @@ def call_hook(function: Callable[..., object], *arguments: object) -> object:
     """Call a function of the application; `None` when it fails, which is logged and counted."""
     try:
         return function(*arguments)
-    except Exception:  # noqa: BLE001 - foreign code
+    except Exception:  # foreign code
         _log.warning("A function given to an integration failed", exc_info=True)
         if RUNTIME.count is not None:
             RUNTIME.count("integration_hook_failed")

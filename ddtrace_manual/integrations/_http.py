@@ -201,7 +201,7 @@ def _method_values(method: str) -> dict[str, Any]:  # Any: see HttpRules.server_
 def _add_address(values: dict[str, Any], host: str) -> None:  # Any: see HttpRules.server_values
     """Split a host with an optional port; an IPv6 address has brackets."""
     name, colon, port = host.rpartition(":")
-    if colon and port.isascii() and port.isdigit() and len(port) <= 5 and not name.endswith(":"):  # noqa: PLR2004 - digits of a port
+    if colon and port.isascii() and port.isdigit() and len(port) <= 5 and not name.endswith(":"):  # digits of a port
         values["server.address"] = name.strip("[]")
         values["server.port"] = int(port)
     else:

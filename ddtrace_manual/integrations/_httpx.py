@@ -28,7 +28,7 @@ class _Options:
     def __init__(
         self,
         service: str | None,
-        propagate: bool | Callable[[str], bool],  # noqa: FBT001 - a setting that may be a function
+        propagate: bool | Callable[[str], bool],  # a setting that may be a function
         on_request: Callable[[Span, httpx.Request], object] | None,
     ) -> None:
         self._service = service

@@ -42,7 +42,7 @@ def extract_single(headers: Mapping[str, str]) -> RemoteContext | None:
     parts = text.strip(BLANKS).split("-", 4)
     if len(parts) == 1:
         return None
-    sampling = _SAMPLING.get(parts[2]) if len(parts) > 2 else None  # noqa: PLR2004 - the third part
+    sampling = _SAMPLING.get(parts[2]) if len(parts) > 2 else None  # the third part
     return _context(parts[0], parts[1], sampling, B3)
 
 

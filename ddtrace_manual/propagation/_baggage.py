@@ -134,7 +134,7 @@ def text_of(value: object) -> str:
     """Return a key or value as text; "" for `None` and when the application's object cannot say what it is."""
     try:
         return "" if value is None else str(value)
-    except Exception:  # noqa: BLE001 - an object of the application
+    except Exception:  # an object of the application
         return ""
 
 

@@ -175,7 +175,7 @@ def _guarded(function: Any, *arguments: Any) -> Any:  # Any: a method of a forei
     """Call a method of a getter; one that raises knows no such header."""
     try:
         return function(*arguments)
-    except Exception:  # noqa: BLE001 - foreign code
+    except Exception:  # foreign code
         _log.debug("The getter of a carrier failed", exc_info=True)
         return None
 
@@ -259,7 +259,7 @@ def write_headers(
             as_bytes = _remove(carrier, is_old) if hasattr(carrier, "keys") else False
             for name, value in _encoded(headers) if as_bytes else headers.items():
                 carrier[name] = value
-    except Exception:  # noqa: BLE001 - a foreign carrier
+    except Exception:  # a foreign carrier
         _log.debug("Headers could not be written into a %s", type(carrier).__name__, exc_info=True)
 
 
@@ -293,6 +293,6 @@ def _through_setter(carrier: Carrier, headers: Mapping[str, str], setter: AnySet
             continue
         try:
             write(carrier, name, value)
-        except Exception:  # noqa: BLE001 - foreign code
+        except Exception:  # foreign code
             failed.add(family)
             _log.log(logging.DEBUG, "The setter of a carrier refused %s", name, exc_info=True)

@@ -164,7 +164,7 @@ class Propagator:
             headers = self._reader.read(carrier, getter)
             remote = self._extract_trace(headers)
             return Extraction(remote, self._extract_baggage(headers, traced=remote is not None))
-        except Exception:  # noqa: BLE001 - hostile input or a foreign carrier: no context
+        except Exception:  # hostile input or a foreign carrier: no context
             _log.debug("Nothing could be extracted from a %s", type(carrier).__name__, exc_info=True)
             return Extraction(None, {})
 
@@ -249,7 +249,7 @@ class Propagator:
         for style, tag, injector in self._injectors:
             try:
                 injector(trace_id, span_id, state, headers, tags=tags)
-            except Exception:  # noqa: BLE001 - one family less
+            except Exception:  # one family less
                 _log.debug("The headers of style %s could not be written", style, exc_info=True)
             if self._counts:
                 self._count(_INJECTED, tag)

@@ -68,7 +68,7 @@ def inject_environ(
         for name, value in headers.items():
             if present.get(name) != value:
                 env[variable_name(name)] = value
-    except Exception:  # noqa: BLE001 - a foreign mapping
+    except Exception:  # a foreign mapping
         _log.debug("An environment could not be written", exc_info=True)
 
 
@@ -89,6 +89,6 @@ def extract_environ(
         for name, value in env.items():
             if variable_name(name) == name:  # others are not of this convention
                 headers[_header_name(name)] = value
-    except Exception:  # noqa: BLE001 - a foreign mapping
+    except Exception:  # a foreign mapping
         _log.debug("An environment could not be read", exc_info=True)
     return propagator.extract(headers, context)

@@ -147,7 +147,7 @@ class DatadogPropagator(TextMapPropagator):
         base = Context() if context is None else context
         try:
             return self._merge(base, (self._own or _installed).extract(carrier, getter))
-        except Exception:  # noqa: BLE001 - nothing of ours may reach the application
+        except Exception:  # nothing of ours may reach the application
             _log.debug("An extracted context could not be used", exc_info=True)
             return base
 
@@ -194,7 +194,7 @@ class DatadogPropagator(TextMapPropagator):
             if span is not None or REMOTE_CONTEXT_KEY in here:
                 propagator.add_trace(*_to_inject(span, here), headers)
             propagator.write(headers, carrier, setter, knows_baggage=BAGGAGE_KEY in here)
-        except Exception:  # noqa: BLE001 - nothing of ours may reach the application
+        except Exception:  # nothing of ours may reach the application
             _log.debug("A context could not be injected", exc_info=True)
 
 

@@ -97,7 +97,7 @@ def format_items(items: Items) -> str:
 
     At most 256 characters; items that do not fit are left out.
     """
-    if len(items) == 2 and items[0][0] == _RANDOMNESS and items[1][0] == _THRESHOLD:  # noqa: PLR2004 - the usual pair
+    if len(items) == 2 and items[0][0] == _RANDOMNESS and items[1][0] == _THRESHOLD:  # the usual pair
         return f"rv:{items[0][1]};th:{items[1][1]}"
     chosen: list[str] = []
     length = -1

@@ -88,7 +88,7 @@ def parse_origin(text: str) -> str | None:
 
 def is_decision_maker(text: str) -> bool:
     """Whether the text is a valid `_dd.p.dm`: `-` and one to three digits, at most 255 (§4.3 item 6)."""
-    return text in _DECISION_MAKERS or (_DECISION_MAKER.fullmatch(text) is not None and int(text) >= -255)  # noqa: PLR2004
+    return text in _DECISION_MAKERS or (_DECISION_MAKER.fullmatch(text) is not None and int(text) >= -255)
 
 
 def is_trace_id_high(text: str) -> bool:

@@ -139,13 +139,13 @@ class TraceSampler:
                 self._service_rates.table and self._decide_by_agent_rate(segment, root)
             ):
                 return
-        except Exception:  # noqa: BLE001 - values of the application may fail to become text
+        except Exception:  # values of the application may fail to become text
             _log.log(logging.ERROR, "decide", "Could not evaluate sampling rules; the trace is kept", exc_info=True)
         segment.priority = AUTO_KEEP
         segment.tags = {DECISION_MAKER: _DEFAULT_DM} if segment.tags is None else _retagged(segment, _DEFAULT_DM, None)
         segment.probability = _CERTAIN
 
-    def decide_manual(self, segment: SegmentRecord, keep: bool) -> None:  # noqa: FBT001 - the decision itself
+    def decide_manual(self, segment: SegmentRecord, keep: bool) -> None:  # the decision itself
         """Keep or drop by hand: overrides every other decision, an inherited one too; the last call wins.
 
         Source: spec/sampling.md §9, spec/propagation.md §6.3.
@@ -157,7 +157,6 @@ class TraceSampler:
         segment.probability = None
         segment.threshold_cleared = True
         segment.priority = USER_KEEP if keep else USER_REJECT
-        segment.manual = True
         segment.decided = True
 
     def reset_after_fork(self) -> None:

@@ -114,8 +114,8 @@ def _done_once() -> Once:
 def _remember_textmap() -> Callable[[], object]:
     """Return what puts back OpenTelemetry's global propagator; importing it can fail (spec/configuration.md §5.1)."""
     try:
-        from opentelemetry import propagate  # noqa: PLC0415 - see the docstring
-    except Exception:  # noqa: BLE001 - entry points of other packages may raise anything
+        from opentelemetry import propagate  # see the docstring
+    except Exception:  # entry points of other packages may raise anything
         return lambda: None
     textmap: Any = propagate.get_global_textmap()
     return lambda: propagate.set_global_textmap(textmap)

@@ -117,7 +117,7 @@ class SpanRecorder:
     @staticmethod
     def _base(former: Config | None) -> Config:
         """Return the settings to begin with: those of the application without what would send spans."""
-        from ddtrace_manual.config import Config  # noqa: PLC0415 - reading settings costs time once
+        from ddtrace_manual.config import Config  # reading settings costs time once
 
         if former is not None:
             return former.evolve(span_processors=())
@@ -142,7 +142,7 @@ class SpanRecorder:
         provider._on_fork = lambda: hooks
         self._apply_fixed(provider)
 
-    def _collect(self, _segment: SegmentRecord, spans: list[Span], *, partial: bool) -> None:  # noqa: ARG002
+    def _collect(self, _segment: SegmentRecord, spans: list[Span], *, partial: bool) -> None:
         with self._lock:
             self._spans += spans
             if (counters := self._counters) is not None:  # here they have arrived

@@ -158,7 +158,7 @@ def test_manual_overrides_everything(make_sampler, decide, make_root, first, kee
     inherited = {"priority": 0, "tags": {"_dd.p.ksr": "0.1", "_dd.p.dm": "-1"}} if first == "inherited" else {}
     segment = make_root().segment if first == "nothing" else decide(sampler, **inherited)
     sampler.decide_manual(segment, keep)
-    assert (segment.priority, segment.decided, segment.manual) == (priority, True, True)
+    assert (segment.priority, segment.decided) == (priority, True)
     assert (segment.rule_rate, segment.agent_rate, segment.limit_rate) == (None, None, None)
     assert (segment.probability, segment.threshold_cleared) == (None, True)
     expected = {"_dd.p.ksr": "0.1", "_dd.p.dm": "-4"} if first == "inherited" else {"_dd.p.dm": "-4"}
