@@ -99,7 +99,7 @@ class ForeignSpan(Span):
         elif self.error:
             self._call(self._wrapped.set_status, Status(StatusCode.OK))
 
-    def leave_with(self, exc: BaseException) -> None:
+    def record_exit(self, exc: BaseException) -> None:
         """Record that an exception left the span."""
         self._call(self._wrapped.record_exception, exc, escaped=True)
         self._call(self._wrapped.set_status, Status(StatusCode.ERROR, errors.safe_str(exc)))

@@ -25,7 +25,7 @@ from ddtrace_manual._model import UNCHARGED_NAME_CHARS
 
 from . import options as _options
 from .runtime import RUNTIME
-from .start import activate_span, begin, leave
+from .start import activate_span, record_exit, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ class SpanScope:
         made: Span
         self._previous = previous
         if engine is None or engine.is_watched:
-            self._span = made = begin(name, {} if resource is None else {"resource": resource}, previous)
+            self._span = made = start(name, {} if resource is None else {"resource": resource}, previous)
             self._context = activate_span(made, previous) or NOT_CURRENT
         else:
             made = engine.start(name, previous, None, None if resource is None else {tags.RESOURCE_NAME: resource})
@@ -128,7 +128,7 @@ class SpanScope:
 
     def _enter_again(self) -> Span:
         """Enter while the scope is in use, with a copy of it."""
-        entry = self._copy()
+        entry = self._recreate()
         made = entry.__enter__()
         try:
             add_entry(self, cast("Context", entry._context).get(SPAN_KEY), entry)
@@ -137,7 +137,7 @@ class SpanScope:
             raise
         return made
 
-    def _copy(self) -> SpanScope:
+    def _recreate(self) -> SpanScope:
         scope = SpanScope()
         scope._context = None
         scope._name, scope._resource = self._name, self._resource
@@ -234,7 +234,7 @@ class SpanScope:
             restore(context, self._previous)
 
     def _leave(self, exc: BaseException) -> None:
-        leave(self._span, exc)
+        record_exit(self._span, exc)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()
@@ -309,7 +309,7 @@ class SpanScopeWithOptions(SpanScope):
         engine = RUNTIME.engine
         self._previous = previous
         if self._prepared is None or engine is None or engine.is_watched:
-            self._span = begin(self._name, self._options, previous)
+            self._span = start(self._name, self._options, previous)
             self._context = activate_span(self._span, previous) or NOT_CURRENT
         else:
             values, kind = self._prepared
@@ -319,14 +319,14 @@ class SpanScopeWithOptions(SpanScope):
             self._context = activate(made, previous)
         return self._span
 
-    def _copy(self) -> SpanScope:
+    def _recreate(self) -> SpanScope:
         scope = SpanScopeWithOptions.__new__(SpanScopeWithOptions)
         scope._context = None
         scope._name, scope._options, scope._prepared = self._name, self._options, self._prepared
         return scope
 
     def _leave(self, exc: BaseException) -> None:
-        leave(self._span, exc, self._options.get("ignore"))
+        record_exit(self._span, exc, self._options.get("ignore"))
 
 
 def span(name: str, *, resource: str | None = None, **options: Unpack[OtherSpanOptions]) -> SpanScope:

@@ -15,7 +15,7 @@ from ddtrace_manual._model.types import LinkTarget, Span, SpanOptions, Tags
 
 from . import options as _options
 from .other_provider import as_facade_span
-from .start import begin
+from .start import start
 
 __all__ = [
     "add_event",
@@ -42,7 +42,7 @@ def start_span(name: str, **options: Unpack[SpanOptions]) -> Span:
         ConfigurationError: As `span`.
     """
     text, settled = _options.settle(name, options)
-    return begin(text, settled, get_current())
+    return start(text, settled, get_current())
 
 
 def current_span() -> Span:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOME_TAG",
     "activate_span",
-    "begin",
-    "leave",
+    "record_exit",
+    "start",
 ]
 
 OUTCOME_TAG = "span.outcome"
@@ -36,13 +36,13 @@ OUTCOME_TAG = "span.outcome"
 _SCOPE_NAME = "ddtrace_manual"
 
 
-def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: options of several types
+def start(name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: options of several types
     """Start a span of the facade; `options` were checked. It is not made current."""
     engine = RUNTIME.engine
     if engine is None:
-        return _begin_elsewhere(name, options, current)
+        return _start_elsewhere(name, options, current)
     if engine.sampler is not None or "parent" in options or "new_trace" in options:
-        return _begin_special(engine, name, options, current)
+        return _start_special(engine, name, options, current)
     made = engine.start(name, current)
     try:
         if len(name) > UNCHARGED_NAME_CHARS:
@@ -57,7 +57,7 @@ def begin(name: str, options: Mapping[str, Any], current: Context) -> Span:  # A
     return made
 
 
-def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
+def _start_special(engine: Engine, name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: see start
     """Start a span with a parent of its own choice, or one the user's sampler has a say about."""
     context = _options.parent_context(options, current)
     trace_id = ot = None
@@ -74,13 +74,13 @@ def _begin_special(engine: Engine, name: str, options: Mapping[str, Any], curren
         made.segment.charge_text(name)
         _options.apply(made, options, current)
         engine.notify_start(made, context)
-    except BaseException:  # as in begin()
+    except BaseException:  # as in start()
         made.end()
         raise
     return made
 
 
-def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
+def _start_elsewhere(name: str, options: Mapping[str, Any], current: Context) -> Span:  # Any: see start
     """Start a span with the global OpenTelemetry provider, or none at all."""
     if not RUNTIME.use_otel:
         provider = trace._TRACER_PROVIDER  # the proxy would install a provider from the environment
@@ -105,7 +105,7 @@ def _begin_elsewhere(name: str, options: Mapping[str, Any], current: Context) ->
     return as_facade_span(made)
 
 
-def _noop_under(options: Mapping[str, Any], current: Context) -> Span:  # Any: see begin
+def _noop_under(options: Mapping[str, Any], current: Context) -> Span:  # Any: see start
     """Return a no-op span that stands for the span it would have continued, if any; never that span itself."""
     if (SPAN_KEY not in current and "parent" not in options) or options.get("new_trace"):
         return NOOP_SPAN
@@ -118,7 +118,7 @@ def activate_span(span: Span, previous: Context) -> Context | None:
     return None if isinstance(span, NoopSpan) else activate(getattr(span, "wrapped", span), previous)
 
 
-def leave(
+def record_exit(
     span: Span,
     exc: BaseException,
     ignore: type[BaseException] | tuple[type[BaseException], ...] | None = None,
@@ -130,7 +130,7 @@ def leave(
         except Exception:  # an exception that refuses to be asked what it is
             outcome = Outcome.ERROR
         if outcome is Outcome.ERROR:
-            span.leave_with(exc)
+            span.record_exit(exc)
         elif outcome is not Outcome.IGNORED:
             span.set_tag(OUTCOME_TAG, outcome.value)
     except Exception:  # a hostile exception class must not replace the application's exception

@@ -25,7 +25,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from ddtrace_manual._api.runtime import RUNTIME
-from ddtrace_manual._api.start import leave
+from ddtrace_manual._api.start import record_exit
 from ddtrace_manual._base.context import (
     CLOSED_KEY,
     COLLECTION,
@@ -94,7 +94,7 @@ class _Tools:
         "get_current",
         "is_awaitable",
         "is_entered_by_contextlib",
-        "leave",
+        "record_exit",
         "restore",
         "runtime",
         "set_current",
@@ -117,7 +117,7 @@ class _Tools:
         self.get_current = get_current
         self.is_awaitable = is_awaitable
         self.is_entered_by_contextlib = is_entered_by_contextlib
-        self.leave = leave
+        self.record_exit = record_exit
         self.restore = restore
         self.runtime = RUNTIME
         self.set_current = set_current
@@ -170,7 +170,7 @@ def _without_options(target: Any, plan: Plan, tools: _Tools) -> Any:
             tools.set_current(context)
             return target(*args, **kwargs)
         except BaseException as exc:
-            tools.leave(made, exc)
+            tools.record_exit(made, exc)
             raise
         finally:
             try:
@@ -197,7 +197,7 @@ def _with_options(target: Any, plan: Plan, tools: _Tools) -> Any:
                 plan.returned(span, result)
             return result  # noqa: TRY300 - what leaves the span is recorded from here, too
         except BaseException as exc:
-            tools.leave(span, exc, plan.ignore)
+            tools.record_exit(span, exc, plan.ignore)
             raise
         finally:
             tools.finish(span, context, previous)
@@ -215,7 +215,7 @@ def _around_coroutine(target: Any, plan: Plan, tools: _Tools) -> Any:
         try:
             result = target(*args, **kwargs)
         except BaseException as exc:
-            tools.leave(span, exc, plan.ignore)
+            tools.record_exit(span, exc, plan.ignore)
             tools.finish(span, context, previous)
             raise
         if tools.is_awaitable(result):
@@ -264,7 +264,7 @@ async def traced_call({parameters}):
             plan.returned(span, result)
         return result
     except BaseException as exc:
-        tools.leave(span, exc, plan.ignore)
+        tools.record_exit(span, exc, plan.ignore)
         raise
     finally:
         tools.finish(span, context, previous)
@@ -313,7 +313,7 @@ def traced_call({parameters}):
             plan.returned(span, stop.value)
         return stop.value
     except BaseException as exc:
-        tools.leave(span, exc, plan.ignore)
+        tools.record_exit(span, exc, plan.ignore)
         raise
     finally:
         argument = None  # an exception thrown in has this frame in its traceback
@@ -342,7 +342,7 @@ async def traced_call({parameters}):
         return
     except BaseException as exc:
         if flow is not None:
-            tools.leave(flow.span, exc, plan.ignore)
+            tools.record_exit(flow.span, exc, plan.ignore)
         raise
     finally:
         step = None  # an exception thrown in has this frame in its traceback

@@ -17,7 +17,7 @@ import types
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from ddtrace_manual._api.start import activate_span, leave
+from ddtrace_manual._api.start import activate_span, record_exit
 from ddtrace_manual._base.context import CLOSED_KEY, SPAN_KEY, get_current, restore, skip_closed
 from ddtrace_manual._base.context import switch_to as set_current
 
@@ -44,7 +44,7 @@ def drive(
     """
     first = get_current()
     elsewhere: Context | None = None
-    span = plan.begin(args, kwargs or {}, first)
+    span = plan.start(args, kwargs or {}, first)
     del args, kwargs  # the generator may let go of them
     own = activate_span(span, first)
     resume: Callable[[Any], Any] = inner.send
@@ -70,7 +70,7 @@ def drive(
         plan.returned(span, stop.value)
         return stop.value
     except BaseException as exc:
-        leave(span, exc, plan.ignore)
+        record_exit(span, exc, plan.ignore)
         raise
     finally:
         argument = None  # an exception thrown in has this frame in its traceback

@@ -18,7 +18,8 @@ from typing_extensions import TypedDict
 from ddtrace_manual._api import options as _options
 from ddtrace_manual._api.other_provider import NoopSpan
 from ddtrace_manual._api.runtime import RUNTIME
-from ddtrace_manual._api.start import begin, leave
+from ddtrace_manual._api.start import record_exit
+from ddtrace_manual._api.start import start as start_span
 from ddtrace_manual._base.context import SPAN_KEY, Context, activate, get_current, restore
 from ddtrace_manual._base.errors import class_name, safe_repr
 from ddtrace_manual._base.log import RateLimitedLogger, get_logger
@@ -248,21 +249,21 @@ class Plan:
             names = names[1:]
         return tuple(names)
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], current: Context) -> Span:  # Any: any arguments
+    def start(self, args: tuple[Any, ...], kwargs: dict[str, Any], current: Context) -> Span:  # Any: any arguments
         """Start the span of one call; it is not made current. Never raises."""
         options = self.options
         if self._dynamic and records_anything():
             options = self._options_of_call(args, kwargs)
-        return begin(self.name, options, current)
+        return start_span(self.name, options, current)
 
-    def _options_of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:  # Any: see begin
+    def _options_of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:  # Any: see start
         options = dict(self.options)
         arguments = self._parameters.arguments(args, kwargs)  # type: ignore[union-attr] # there if _dynamic is
         for option, source in self._dynamic.items():
             self._add(options, option, source, arguments)
         return options
 
-    def _add(self, options: dict[str, Any], option: str, source: Any, arguments: Arguments) -> None:  # Any: see begin
+    def _add(self, options: dict[str, Any], option: str, source: Any, arguments: Arguments) -> None:  # Any: see start
         try:
             if option == "capture_args":
                 options["tags"] = {**options.get("tags", {}), **self._capture(source, arguments)}
@@ -329,7 +330,7 @@ def start(
     """Start the span of one call; `None` when nobody records it."""
     if not records_anything():
         return None
-    span = plan.begin(args, kwargs, previous)
+    span = plan.start(args, kwargs, previous)
     return None if isinstance(span, NoopSpan) else span
 
 
@@ -411,7 +412,7 @@ async def _await_in_span(held: _Unstarted, plan: Plan) -> Any:  # Any: of every 
             plan.returned(span, result)
         return result  # noqa: TRY300 - what leaves the span is recorded from here, too
     except BaseException as exc:
-        leave(span, exc, plan.ignore)
+        record_exit(span, exc, plan.ignore)
         raise
     finally:
         finish(span, context, previous)

@@ -42,7 +42,7 @@ _Record = TypeVar("_Record", bound=SpanRecord)
 
 
 def expanded(compact: CompactSpan, segment: SegmentRecord, kind: type[_Record]) -> _Record:
-    """Return the span again, as a record of the given class; its parent is a stand-in.
+    """Return the span again, as a record of the given class; its parent is a substitute.
 
     Args:
         compact: The span.

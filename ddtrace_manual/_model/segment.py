@@ -40,7 +40,7 @@ class SegmentRecord(PropagationState):
     given, or a text so long that it must be cut: what most traces have not, and would cost to look for in each span.
 
     The engine sets it wherever such a thing enters: `Segment.inherit`; `Span._note` for the keys of services, also as
-    attributes of `start_span`; given times of start and end; `Segment.charge` for long texts. Trace filters,
+    attributes of `start_span`; given times of start and end; `Segment.reserve_bytes` for long texts. Trace filters,
     which may change anything, make `Pipeline` set it."""
     holds_records: bool = True
     """Finished spans besides the local root may be records instead of tuples (`_model/finished_span.py`), and then

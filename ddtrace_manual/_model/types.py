@@ -172,7 +172,7 @@ class Span(trace.Span):
     def error(self, value: object) -> None: ...
 
     @abstractmethod
-    def leave_with(self, exc: BaseException) -> None:
+    def record_exit(self, exc: BaseException) -> None:
         """Record that an exception left the span; `span` and `traced` call this."""
 
     @abstractmethod

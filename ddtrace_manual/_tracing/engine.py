@@ -27,7 +27,7 @@ from ddtrace_manual._model.remote import BAGGAGE_KEY, remote_context_of
 from .hooks import EngineHooks, SpanLimitValues, ignore_chunk, keep_everything
 from .limited import LimitedSpan
 from .open_segments import OpenSegments, place_of_caller
-from .processors import tell
+from .processors import call_processors
 from .readable import context_of
 from .segment import HELD_BYTES, RandomIdSegment, Segment
 from .span import Span
@@ -229,7 +229,7 @@ class Engine:
                 span.local_parent = parent
                 span.segment = parent.segment
                 return span
-            span.segment = self._adopt(parent.segment)
+            span.segment = self._take_over(parent.segment)
             span.given_parent = _stand_in(parent)
         else:
             remote = self._remote_parent(context, parent)
@@ -245,7 +245,7 @@ class Engine:
             span.segment.local_root = span
         if BAGGAGE_KEY in context and self.hooks.baggage_tags is not None:
             span.values = {**self.hooks.baggage_tags(context), **span.values}
-            span.segment.charge(size_of(span.values))
+            span.segment.reserve_bytes(size_of(span.values))
         return span
 
     def _remote_parent(self, context: Context, parent: object) -> RemoteContext | None:
@@ -278,7 +278,7 @@ class Engine:
         remote.segment = segment
         return segment, True
 
-    def _adopt(self, foreign: Segment) -> Segment:
+    def _take_over(self, foreign: Segment) -> Segment:
         """Return this engine's continuation of a segment of a dead or another engine."""
         successor = foreign.__dict__.get("successor")
         if isinstance(successor, Segment) and successor.engine is self:
@@ -298,7 +298,7 @@ class Engine:
     def notify_start(self, span: Span, context: Context) -> None:
         """Tell the additional processors that a span started; their exceptions stay here."""
         if self.processor is not None:
-            tell(self.processor, "on_start", span, parent_context=context)  # by name, as the SDK does
+            call_processors(self.processor, "on_start", span, parent_context=context)  # by name, as the SDK does
 
     def sample(
         self,
@@ -380,8 +380,8 @@ class Engine:
         span.child_source = None
         processor = self.processor
         if processor is not None:
-            tell(processor, "_on_ending", span)
-            tell(processor, "on_end", span._readable_span())
+            call_processors(processor, "_on_ending", span)
+            call_processors(processor, "on_end", span._readable_span())
         segment.holds_records = True
         finished = segment.finished
         finished.append(span)
@@ -460,7 +460,7 @@ class Engine:
 
     # -- fork ----------------------------------------------------------------------------------------
 
-    def bury(self) -> None:
+    def disable_after_fork(self) -> None:
         """Cut off an engine inherited from the parent process: its spans end without effect."""
         self.is_dead = True
         self._decision_lock = threading.RLock()

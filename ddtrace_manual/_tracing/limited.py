@@ -40,6 +40,6 @@ class LimitedSpan(Span):
         values.pop(key, None)
         if self._is_full():
             self._drop_oldest()
-        self.segment.charge(size_of(cleaned))
+        self.segment.reserve_bytes(size_of(cleaned))
         self.segment.charge_text(key)
         values[key] = cleaned

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import SpanProcessor
 
-__all__ = ["flush", "members", "shut_down", "tell"]
+__all__ = ["call_processors", "flush", "members", "shut_down"]
 
 _logger = logging.getLogger("ddtrace_manual.tracing")
 
 
-def tell(processor: SpanProcessor, method: str, *arguments: object, **named: object) -> None:
+def call_processors(processor: SpanProcessor, method: str, *arguments: object, **named: object) -> None:
     """Call a method of a processor, or of each processor in a group; exceptions stay here."""
     for each in members(processor):
         try:
@@ -65,7 +65,7 @@ def shut_down(processors: Sequence[SpanProcessor]) -> Callable[[float], bool]:
 
     def work() -> bool:
         for each in processors:
-            tell(each, "shutdown")
+            call_processors(each, "shutdown")
         return True
 
     return _in_background(work) if processors else _done

@@ -395,7 +395,7 @@ class TracerProvider(SDKTracerProvider):
         old = self.engine
         if old is None:
             return
-        old.bury()
+        old.disable_after_fork()
         self._ids.reseed()
         if self._on_fork is not None:
             self._hooks = self._on_fork()

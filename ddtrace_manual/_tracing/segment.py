@@ -86,7 +86,7 @@ class Segment(SegmentRecord):
         self.propagation_error = remote.propagation_error
         self.parent_tag = remote.parent_tag
 
-    def charge(self, size_bytes: int) -> None:
+    def reserve_bytes(self, size_bytes: int) -> None:
         """Add to `extra_bytes` what attributes take; call it before a span shows them.
 
         An update may be lost to another thread: it is an estimate. That a text is long is noted whatever happens.
@@ -100,7 +100,7 @@ class Segment(SegmentRecord):
     def charge_text(self, text: str | None) -> None:
         """Charge a text that is no attribute, if it is long."""
         if text is not None and len(text) > UNCHARGED_NAME_CHARS:
-            self.charge(size_of(text))
+            self.reserve_bytes(size_of(text))
 
     def decide(self) -> None:
         """Make the sampling decision now, unless it was made."""

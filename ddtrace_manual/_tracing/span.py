@@ -124,7 +124,7 @@ class Span(OtelView):
         kept, dropped = clean_items(attributes, self.max_event_attributes, self.max_attribute_length)
         segment = self.segment
         text = name if type(name) is str else safe_str(name)
-        segment.charge(size_of(kept))
+        segment.reserve_bytes(size_of(kept))
         segment.charge_text(text)
         time_ns = timestamp if timestamp is None or type(timestamp) is int else nanoseconds(timestamp)
         if time_ns is None:
@@ -146,7 +146,7 @@ class Span(OtelView):
 
     def append_link(self, link: LinkRecord) -> None:
         """Add a link that is already in recorded form."""
-        self.segment.charge(size_of(link.attributes))
+        self.segment.reserve_bytes(size_of(link.attributes))
         self.segment.charge_text(link.tracestate)
         self.dropped_link_records += self._append("link_records", link, self.max_links)
 
@@ -232,7 +232,7 @@ class Span(OtelView):
             self.set_attribute(_tags.ERROR_STACK, stack)
         self._mark_error(message if message is not None or exc is None else safe_str(exc))
 
-    def leave_with(self, exc: BaseException) -> None:
+    def record_exit(self, exc: BaseException) -> None:
         """Record that an exception left this span: in full, or briefly when a child has told it.
 
         The exception carries the id of the span it left last; the parent knows the child that failed
@@ -450,7 +450,7 @@ class Span(OtelView):
         cleaned = value if cls is str or cls is int or cls is bool or cls is float else clean_value(value)
         if key not in values and len(values) >= 128:  # max_values; others use LimitedSpan
             self._drop_oldest()
-        self.segment.charge(size_of(cleaned))
+        self.segment.reserve_bytes(size_of(cleaned))
         self.segment.charge_text(key)
         values[key] = cleaned
 

@@ -184,7 +184,7 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
 
     def __enter__(self) -> OtelSpan:
         if self._context is not None:  # see SpanScope.__enter__
-            entry = self._again()
+            entry = self._recreate()
             made = entry.__enter__()
             add_entry(self, cast("Context", entry._context).get(SPAN_KEY), entry)
             return made
@@ -271,19 +271,19 @@ class CurrentSpanScope(AbstractContextManager[OtelSpan]):
 
             @functools.wraps(func)
             async def run_async(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-                with self._again():
+                with self._recreate():
                     return await func(*args, **kwargs)
 
             return cast("_F", run_async)
 
         @functools.wraps(func)
         def run(*args: Any, **kwargs: Any) -> Any:  # Any: the decorated function's own
-            with self._again():
+            with self._recreate():
                 return func(*args, **kwargs)
 
         return cast("_F", run)
 
-    def _again(self) -> CurrentSpanScope:
+    def _recreate(self) -> CurrentSpanScope:
         """Return another one for a span made in the same way."""
         scope = CurrentSpanScope()
         scope._context = None
@@ -301,7 +301,7 @@ def apply_options(
     """Put the optional arguments of `start_span` on a span that was just started."""
     if attributes is not None:
         kept, span.dropped_values = clean_items(attributes, span.max_values, span.max_value_length)
-        span.segment.charge(size_of(kept))
+        span.segment.reserve_bytes(size_of(kept))
         span.values.update(kept)
         if not NOTED_KEYS.isdisjoint(span.values):
             for key in NOTED_KEYS & span.values.keys():

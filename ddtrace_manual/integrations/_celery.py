@@ -20,7 +20,7 @@ from celery import signals
 from ddtrace_manual._api.other_provider import NoopSpan
 from ddtrace_manual._api.propagate import inject
 from ddtrace_manual._api.runtime import RUNTIME
-from ddtrace_manual._api.start import begin, leave
+from ddtrace_manual._api.start import record_exit, start
 from ddtrace_manual._base.context import get_current
 from ddtrace_manual.exceptions import ConfigurationError
 
@@ -91,7 +91,7 @@ def _on_publish(
     task = current.tasks.get(sender)
     if _relation_of(getattr(task, "app", current)) is None:
         return
-    span = begin(
+    span = start(
         _SEND,
         {
             "kind": "producer",
@@ -153,7 +153,7 @@ def _on_failure(sender: Any = None, exception: BaseException | None = None, **_:
     """Record the exception that leaves a task."""
     call = _call_of(sender)
     if call is not None and exception is not None:
-        leave(call.span, exception)
+        record_exit(call.span, exception)
 
 
 def _on_retry(request: Any = None, reason: object = None, **_: Any) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from ddtrace_manual._api.other_provider import NoopSpan
 from ddtrace_manual._api.propagate import inject
-from ddtrace_manual._api.start import activate_span, begin, leave
+from ddtrace_manual._api.start import activate_span, record_exit, start
 from ddtrace_manual._base.context import Context, get_current, restore
 
 from ._hooks import call_hook
@@ -52,7 +52,7 @@ class ClientRequest:
             "tags": values,
         }
         self._previous = get_current()
-        self.span = begin(CLIENT_NAME, options, self._previous)
+        self.span = start(CLIENT_NAME, options, self._previous)
 
     def announce(self, hook: Callable[[Span, Any], object] | None, request: object) -> None:
         """Let the application add to the span."""
@@ -85,7 +85,7 @@ class ClientRequest:
 
     def fail(self, exc: BaseException) -> None:
         """Record that there was no response."""
-        leave(self.span, exc)
+        record_exit(self.span, exc)
 
     def end(self) -> None:
         """End the span, where it was not made current by a `with` block."""
@@ -103,7 +103,7 @@ class ClientRequest:
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
-            leave(self.span, exc)
+            record_exit(self.span, exc)
         self.span.end()
         if self._context is not None:
             restore(self._context, self._previous)

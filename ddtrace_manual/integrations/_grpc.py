@@ -22,7 +22,7 @@ from typing_extensions import Self
 from ddtrace_manual._api.other_provider import NoopSpan
 from ddtrace_manual._api.propagate import inject
 from ddtrace_manual._api.runtime import RUNTIME
-from ddtrace_manual._api.start import activate_span, begin, leave
+from ddtrace_manual._api.start import activate_span, record_exit, start
 from ddtrace_manual._base.context import get_current, restore
 
 from ._hooks import call_hook
@@ -106,7 +106,7 @@ class GrpcClientInterceptor(
 
     def _intercept(self, continuation: Any, details: Any, request: Any) -> Any:  # Any: as in gRPC
         previous = get_current()
-        span = begin("grpc.client.request", _options("client", "http", details.method, self._service), previous)
+        span = start("grpc.client.request", _options("client", "http", details.method, self._service), previous)
         if self._on_request is not None:
             call_hook(self._on_request, span, details)
         metadata = list(details.metadata or ())
@@ -124,7 +124,7 @@ class GrpcClientInterceptor(
         try:
             call = continuation(changed, request)
         except BaseException as exc:
-            leave(span, exc)
+            record_exit(span, exc)
             span.end()
             raise
         finally:
@@ -273,7 +273,7 @@ class _ServerCall:
         if code is None or not (type(exc) is Exception and not exc.args):
             with self._lock:
                 if not self._is_finished:
-                    leave(self._incoming.span, exc)
+                    record_exit(self._incoming.span, exc)
             code = code or grpc.StatusCode.UNKNOWN
         self._end(code, "", is_recorded=getattr(self._incoming.span, "status_code", 0) != 0)
 

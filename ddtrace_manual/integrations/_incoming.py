@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ddtrace_manual._api.other_provider import NoopSpan
 from ddtrace_manual._api.runtime import RUNTIME
-from ddtrace_manual._api.start import begin
+from ddtrace_manual._api.start import start
 from ddtrace_manual._base.context import REMOTE_CONTEXT_KEY, SPAN_KEY, Context, get_current, restore, switch_to
 from ddtrace_manual._model import LinkRecord, RemoteContext
 
@@ -69,7 +69,7 @@ class Incoming:
             options["links"] = (*options.get("links", ()), *link_to(found, "untrusted_caller"))
             found = _NOTHING
         self._previous = get_current()  # here too, so that an `enter` that was interrupted can be undone
-        self.span: Span = begin(name, options, found)
+        self.span: Span = start(name, options, found)
         self._context = cast("Context", found.copy())
         # A no-op span stands for what is current already: the caller's span.
         if not isinstance(self.span, NoopSpan):

@@ -28,7 +28,7 @@ from ddtrace_manual._api.options import check, checked_links
 from ddtrace_manual._api.propagate import inject
 from ddtrace_manual._api.runtime import RUNTIME
 from ddtrace_manual._api.scope import span
-from ddtrace_manual._api.start import leave
+from ddtrace_manual._api.start import record_exit
 from ddtrace_manual._base.context import SPAN_KEY, Context, add_entry, get_current, take_entry
 from ddtrace_manual.exceptions import ConfigurationError
 
@@ -231,7 +231,7 @@ class traced_consumer:  # noqa: N801 - used like a function
             return
         try:
             if exc is not None:
-                leave(incoming.span, exc, self._ignore)
+                record_exit(incoming.span, exc, self._ignore)
             incoming.span.end()
         finally:
             incoming.exit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ddtrace_manual._api.start import leave
+from ddtrace_manual._api.start import record_exit
 from ddtrace_manual._base import tags
 from ddtrace_manual.exceptions import ConfigurationError
 
@@ -141,7 +141,7 @@ class ServerRequest(Incoming):
         if not self._is_finished:
             if not self._status and isinstance(exc, Exception):
                 self._status = _SERVER_ERROR
-            leave(self.span, exc)
+            record_exit(self.span, exc)
 
     def finish(self, route: str | None) -> None:
         """End the span; later calls do nothing.

@@ -282,8 +282,8 @@ def test_an_exception_is_told_in_full_once(provider):
     engine, error = provider.engine, ValueError("boom")
     outer = engine.start("outer", {})
     inner = engine.start("inner", {SPAN_KEY: outer})
-    inner.leave_with(error)
-    outer.leave_with(error)
+    inner.record_exit(error)
+    outer.record_exit(error)
     assert [event.attributes["exception.escaped"] for event in inner.events] == ["True"]
     assert outer.events == ()
     assert (outer.get_tag("error.type"), outer.get_tag("error.message")) == ("ValueError", "boom")

@@ -47,7 +47,7 @@ def test_ordinary_spans_are_handed_over_as_tuples(compact_tracer, handed_over):
         lambda span: span.add_link(SpanContext(1, 2, is_remote=True)),
         lambda span: span.set_status(StatusCode.OK),
         lambda span: span.set_error(message="m"),
-        lambda span: span.leave_with(ValueError()),
+        lambda span: span.record_exit(ValueError()),
     ],
     ids=["event", "link", "status", "error", "exception"],
 )

@@ -190,7 +190,7 @@ def test_ended_span_takes_nothing(span):
     span.set_status(StatusCode.OK)
     span.record_exception(ValueError("late"))
     span.set_error(message="late")
-    span.leave_with(ValueError("late"))
+    span.record_exit(ValueError("late"))
     span.end(6 * 10**9)
     assert span.to_json() == before
     assert not span.is_recording()

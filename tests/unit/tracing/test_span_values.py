@@ -538,7 +538,7 @@ def test_the_first_end_counts(spans):
     span.set_status(StatusCode.ERROR, "late")
     span.update_name("late")
     span.service = span.resource = span.span_type = "late"
-    span.leave_with(ValueError("late"))
+    span.record_exit(ValueError("late"))
     after = {key: value for key, value in vars(span).items() if key in before}
     assert after == before
     assert len(spans) == 1
