@@ -309,7 +309,7 @@ def _error_text(status: int, error: AgentError | None) -> str:
 
 
 def _parse_rates(body: bytes) -> dict[str, float] | None:
-    """Return `rate_by_service` of an answer without entries that are no rates; `None` when there is none."""
+    """Return the valid rates of `rate_by_service` in an answer; `None` if it has none."""
     try:
         document: Any = json.loads(body)  # Any: nothing is known about the answer yet
     except ValueError:

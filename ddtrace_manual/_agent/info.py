@@ -101,7 +101,7 @@ def parse_info(body: bytes, headers: Mapping[str, str] | None = None) -> AgentIn
 
 
 def stats_supported(info: AgentInfo, *, ignore_agent_version: bool = False) -> bool:
-    """Say whether this Agent may be sent client-side statistics.
+    """Return whether this Agent may be sent client-side statistics.
 
     Source: spec/client-stats.md §1.
     """

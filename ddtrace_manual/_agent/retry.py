@@ -22,7 +22,7 @@ _MAX_RETRY_AFTER_DIGITS: Final = 9
 
 
 def is_retryable(status: int) -> bool:
-    """Say whether a request that failed with this status may succeed later; 0 = there was no answer."""
+    """Return whether a request that failed with this status may succeed later; 0 = there was no answer."""
     return status in {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= _FIRST_SERVER_ERROR
 
 

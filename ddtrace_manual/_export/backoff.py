@@ -59,7 +59,7 @@ class Backoff:
         self.deadline_ns: int | None = None
 
     def may_send(self) -> bool:
-        """Say whether it is time to send."""
+        """Return whether it is time to send."""
         return not self.is_away or self._clock.monotonic_ns() >= self.resume_ns
 
     def start_request(self, *, slow: bool = True) -> float:
@@ -103,7 +103,7 @@ class Backoff:
     def failed(self) -> None:
         """Note that the Agent takes nothing; choose when to try again.
 
-        An attempt that somebody asked for during a pause does not make the pause longer.
+        An attempt requested during a pause does not make the pause longer.
         """
         now = self._clock.monotonic_ns()
         if self.is_away and now < self.resume_ns:

@@ -111,11 +111,11 @@ class Delivery:
         self.was_reached = False
 
     def __len__(self) -> int:
-        """Return how many batches and open chunks are held."""
+        """Return the number of batches and open chunks held."""
         return len(self._batches) + len(self._in_flight) + self._packer.open_chunks
 
     def held(self) -> tuple[int, int]:
-        """Return how many spans are held, and their bytes of the budget."""
+        """Return the number of spans held and their bytes in the budget."""
         spans, size = self._packer.held()
         for batch in (*self._in_flight, *self._batches, *self._quarantined):
             spans += batch.spans
@@ -146,7 +146,7 @@ class Delivery:
         self._take_in(self._packer.close_batch())
 
     def send(self) -> bool:
-        """Send what is held, oldest first, until nothing is left or the Agent does not take more now.
+        """Send everything held, oldest first, until nothing is left or the Agent takes no more.
 
         Returns:
             Whether nothing is left.
@@ -174,7 +174,7 @@ class Delivery:
         return spans
 
     def take_over(self, other: Delivery) -> None:
-        """Take over what another delivery holds, which is no longer in use; in front of what is held here."""
+        """Take over everything another, unused delivery holds, in front of what is held here."""
         other.close_batch()
         taken_over = [*other._quarantined, *other._batches]
         other._quarantined.clear()
@@ -189,7 +189,7 @@ class Delivery:
     # -- taking in -----------------------------------------------------------------------------------
 
     def _take_in(self, packed: Sequence[EncodedBatch]) -> None:
-        """Hold batches; the packer has reserved their real size. Those that no payload can carry are lost."""
+        """Store batches, whose real size the packer has reserved. A chunk larger than any payload is dropped."""
         for batch in packed:
             if batch.size <= self._max_payload_bytes:
                 self._batches.append(batch)
@@ -234,7 +234,7 @@ class Delivery:
         return self._packer.halve(batch) if batch.size > limit else None
 
     def _post(self) -> SendResult:
-        """Send what is in flight."""
+        """Send the payload in flight."""
         payload = self._in_flight
         first = payload[0]
         chunks = sum(batch.chunks for batch in payload)
@@ -306,12 +306,12 @@ class Delivery:
         self._quarantined.clear()
 
     def _put_back(self, batches: deque[EncodedBatch]) -> None:
-        """Put what is in flight to the front of a queue."""
+        """Put the payload in flight back to the front of a queue."""
         payload, self._in_flight = self._in_flight, []
         batches.extendleft(reversed(payload))
 
     def _downgrade(self, version: str) -> None:
-        """Go on with v0.4, with this payload and every other one of its format."""
+        """Switch to v0.4, and encode all held payloads of the old format again."""
         self._packer.give_up(version)
         self._put_back(self._batches)
         for _ in range(len(self._batches)):

@@ -30,7 +30,7 @@ _FRAME_BYTES = len('{"traces":[[]]}\n')
 
 
 def wants_log_transport(environ: Mapping[str, str], exists: Callable[[str], bool], *, has_address: bool) -> bool:
-    """Say whether traces go to the log: in Lambda, without the extension, and without an Agent's address."""
+    """Return whether traces go to the log: in Lambda, without the extension, and without an Agent's address."""
     return bool(environ.get("AWS_LAMBDA_FUNCTION_NAME")) and not has_address and not exists(_EXTENSION)
 
 

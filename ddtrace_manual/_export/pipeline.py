@@ -229,7 +229,7 @@ def _as_selection(kept: Sequence[SpanRecord], given: Sequence[SpanRecord]) -> li
     """Return what a filter kept as a list.
 
     Raises:
-        TypeError: Something in it is none of the spans that the filter was given.
+        TypeError: It contains something other than the spans given to the filter.
         ValueError: A span is in it twice.
     """
     spans = list(kept)

@@ -337,7 +337,7 @@ def _use_engine(engine: Engine | None) -> None:
 
 
 def _foreign_provider(own: TracerProvider) -> Any:  # Any: whatever provider the application installed
-    """Return the global provider when it is somebody else's."""
+    """Return the global provider if this library did not make it."""
     installed = trace._TRACER_PROVIDER
     return None if installed is None or installed is own or isinstance(installed, _NoTracerProvider) else installed
 

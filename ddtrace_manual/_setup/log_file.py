@@ -1,6 +1,6 @@
 """The log file of the library: readable by its user alone, and nothing but a file.
 
-The path comes from the environment, and the process may run as root: a symbolic link that somebody else put there
+The path comes from the environment, and the process may run as root: a symbolic link that another user put there
 would let it write anywhere, and a FIFO would hold it up.
 """
 

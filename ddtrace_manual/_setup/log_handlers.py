@@ -68,7 +68,7 @@ class _StderrHandler(_TextHandler):
 
 
 def wants_stderr(config: Config) -> bool:
-    """Say whether records are to reach stderr even if the application configured no logging."""
+    """Return whether records are to reach stderr even if the application configured no logging."""
     return config.trace_log_stream_handler and (
         config.library_log_level is not None or (config.trace_startup_logs and config.is_set("trace_startup_logs"))
     )
@@ -159,7 +159,7 @@ def _first_record() -> logging.LogRecord:
 
 
 def _root_writes(record: logging.LogRecord, stream: TextIO) -> bool:
-    """Say whether a handler of the root logger writes this record to the stream."""
+    """Return whether a handler of the root logger writes this record to the stream."""
     if not logging.getLogger(LOGGER_NAME).propagate or not logging.getLogger(record.name).isEnabledFor(record.levelno):
         return False
     return any(

@@ -1,4 +1,4 @@
-"""Builds the parts behind one configuration and connects them.
+"""Creates and connects the components of one configuration.
 
     Config → transport → client → delivery ← pipeline ← queue ← engine's hooks
            → mapper, sampler, statistics, propagator

@@ -61,7 +61,7 @@ def log_startup(
 
 
 def startup_fields(config: Config, parts: PipelineComponents) -> dict[str, Any]:  # Any: JSON
-    """Return what the start-up line shows: what is in effect, which may be less than what is configured.
+    """Return the fields of the start-up line: settings in effect, which may be fewer than those configured.
 
     Telemetry and runtime metrics do not exist here yet: they are never said to be on.
     No secret is among the fields.
@@ -139,7 +139,7 @@ def missing_parts(config: Config) -> Sequence[tuple[str, str]]:
 
 
 def _is_set_by_opentelemetry_instrument(config: Config) -> bool:
-    """Say whether exporter and protocol are those that `opentelemetry-instrument` sets where nobody chose any."""
+    """Return whether exporter and protocol are the defaults that `opentelemetry-instrument` sets."""
     return (
         "opentelemetry.instrumentation.auto_instrumentation" in sys.modules
         and config.otel_traces_exporter == "otlp"
@@ -149,7 +149,7 @@ def _is_set_by_opentelemetry_instrument(config: Config) -> bool:
 
 
 def unused_settings(config: Config) -> Sequence[str]:
-    """Return the variables of settings that somebody configured and that change nothing."""
+    """Return the variables of settings that are set and have no effect."""
     idle = [row.env or row.name for row in SETTINGS if not row.is_used and config.is_set(row.name)]
     return [*idle, *config.without_effect]
 

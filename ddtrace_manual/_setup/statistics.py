@@ -165,7 +165,7 @@ class Statistics:
     # -- at run time -------------------------------------------------------------------------------
 
     def apply_features(self, pipeline: Pipeline) -> None:
-        """Make the pipeline count, or not, as what is known about the Agent asks for."""
+        """Switch statistics on or off in the pipeline, according to the Agent's features."""
         features, info = self._agent.features, self._agent.info
         if features.stats or self.is_otlp:
             self.concentrator.rules = AggregationRules(

@@ -122,7 +122,7 @@ OVERFLOW_KEY: Final = AggregationKey(
 
 
 def count_as(span: DDSpan, span_kinds: frozenset[str]) -> bool | None:
-    """Say whether a finished span counts: `None` not at all, `True` as top level, `False` otherwise.
+    """Return whether a finished span counts: `None` not at all, `True` as top level, `False` otherwise.
 
     Top level is what is marked so, by us or by another library. One function for both questions,
     since it runs for every span and most answers are `None`.

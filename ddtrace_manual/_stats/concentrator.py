@@ -221,7 +221,7 @@ class Concentrator:
             return taken
 
     def has_buckets(self) -> bool:
-        """Say whether anything was counted and not taken out."""
+        """Return whether any bucket holds counts."""
         return bool(self._buckets)
 
     def take_collapsed(self) -> dict[str, int]:
@@ -281,7 +281,7 @@ def _bounded(value: object) -> Any:  # Any: a field of AggregationKey
 
 
 def _fits(seen: set[object], value: object, limit: int) -> bool:
-    """Say whether a value may stand in a bucket, and remember it; no value at all always may."""
+    """Return whether the limit of a bucket allows a value, and remember it. A missing value is always allowed."""
     if not value or value in seen:
         return True
     if len(seen) >= limit:

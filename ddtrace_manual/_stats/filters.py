@@ -81,7 +81,7 @@ class TraceFilters:
         return bool(self.reject or self.require or self.ignore_resources)
 
     def rejects(self, chunk: Sequence[DDSpan]) -> bool:
-        """Say whether a chunk is to be dropped, by what its root span says."""
+        """Return whether a chunk must be dropped, judging by its root span."""
         if not chunk or not self:
             return False
         root = root_of(chunk)

@@ -125,7 +125,7 @@ def span_metrics_resource(
     process_tags: str,
     tags: Mapping[str, str],
 ) -> dict[str, _Value]:
-    """Return the attributes of the resource; what is empty is left out.
+    """Return the non-empty attributes of the resource.
 
     Args:
         service: Configured service; the others of this kind likewise.

@@ -65,7 +65,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_host_name(text: str) -> bool:
-    """Say whether the text is a name that can be looked up, or an IPv4 address; `_` is used in container networks."""
+    """Return whether the text is a host name or an IPv4 address; `_` is allowed, for container networks."""
     if _HOST_NAME.fullmatch(text) is None:
         return False
     try:

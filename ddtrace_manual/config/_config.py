@@ -203,7 +203,7 @@ class Config(EffectiveSettings):
         return self._found[CODE_NAMES[name]][-1].origin
 
     def is_set(self, name: str) -> bool:
-        """Say whether anybody configured the setting: its value is neither default nor calculated."""
+        """Return whether the setting was configured: its value is neither default nor calculated."""
         return any(RANKS[found.origin] > 1 for found in self._found[CODE_NAMES[name]])
 
     @property
@@ -339,7 +339,7 @@ def _process_tags(values: Mapping[str, Any], inputs: Inputs, *, user_provided: b
 
 
 def _span_metrics(values: Mapping[str, Any], *, otlp_traces: bool) -> bool:
-    """Say whether statistics go out as OTLP metrics (spec/client-stats.md §10)."""
+    """Return whether statistics go out as OTLP metrics (spec/client-stats.md §10)."""
     if not (values["trace_enabled"] and values["apm_tracing_enabled"]):
         return False
     chosen = values["otel_traces_span_metrics_enabled"]

@@ -1,4 +1,4 @@
-"""Reading small files that somebody else names: bounded, and never waiting for a writer."""
+"""Read small files whose path comes from the environment: bounded, and never waiting for a writer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MAX_BYTES", "read_small_file"]
 MAX_BYTES: Final = 1024 * 1024
 """Largest file that is read."""
 
-# A FIFO without writer would be waited for; what is no regular file is refused after it was opened.
+# Opening a FIFO without a writer would block; anything but a regular file is refused after opening.
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 

@@ -1,4 +1,4 @@
-"""`OTEL_*` variables that stand in for Datadog settings, and what is counted about them.
+"""`OTEL_*` variables that stand in for Datadog settings, and the events counted about them.
 
 Source: spec/configuration.md §5, spec/telemetry-remote-config.md §6.
 """
@@ -85,7 +85,7 @@ class _Mapping:
         return text if text is not None and text.strip() else None
 
     def _free(self, *names: str) -> bool:
-        """Say whether none of the settings has a value from code, fleet file or Datadog variable."""
+        """Return whether none of the settings has a value from code, fleet file or Datadog variable."""
         return not any(self._resolution.is_set(name, OTEL_ENV_VAR) for name in names)
 
     def _add(self, name: str, value: object, raw: str) -> None:

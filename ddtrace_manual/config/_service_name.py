@@ -59,7 +59,7 @@ def _is_importable(module: str) -> bool:
 
 
 def _is_executable(path: str) -> bool:
-    """Say whether the path lies below a directory whose name ends in `bin`."""
+    """Return whether the path lies below a directory whose name ends in `bin`."""
     return any(directory.name.endswith("bin") for directory in PurePath(path).parents)
 
 

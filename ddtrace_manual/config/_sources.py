@@ -114,7 +114,7 @@ def gather_inputs(
 
 
 def _texts(arguments: object) -> tuple[str, ...]:
-    """Return a command line as text; applications may set `sys.argv` to anything, and what is no text becomes ""."""
+    """Return a command line as text; arguments that are not strings become ""."""
     try:
         if isinstance(arguments, (str, bytes)):
             return ()
@@ -211,7 +211,7 @@ class Resolution:
         return self.found[name][-1]
 
     def is_set(self, name: str, above: str = CALCULATED) -> bool:
-        """Say whether a source of higher precedence than `above` has a value; remote configuration does not count."""
+        """Return whether a source ranking above `above` has a value; remote configuration does not count."""
         limit = RANKS[above]
         return any(limit < RANKS[found.origin] < RANKS[REMOTE] for found in self.found[name])
 

@@ -233,7 +233,7 @@ def _lookup(origin: str, key: str | None, tags: Mapping[str, str], facts: Select
 
 
 def _render(template: str, tags: Mapping[str, str], facts: SelectorFacts) -> str:
-    """Replace every `{{…}}` of a text; what is not known becomes `UNDEFINED`.
+    """Replace every `{{…}}` in a string; unknown names become `UNDEFINED`.
 
     Raises:
         ValueError: A `{{` is not closed.
