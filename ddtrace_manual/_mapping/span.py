@@ -70,6 +70,8 @@ _PEER_SERVICE = "peer.service"
 _RPC_SERVICE = "rpc.service"
 _PEER_SOURCES = ("messaging.kafka.bootstrap.servers", "db.name", "mongodb.db", _RPC_SERVICE, "out.host")
 _PEER_KINDS = (SpanKind.CLIENT, SpanKind.PRODUCER)
+_MAX_SERVICE_CHARS = 100
+"""The Agent cuts longer service names; they are not remembered."""
 
 
 class SpanMapper:
@@ -344,7 +346,7 @@ class SpanMapper:
         return entry.add_service(own_service, service)
 
     def _note_service(self, service: str) -> None:
-        if len(self.named_services) < MAX_SERVICES:
+        if len(self.named_services) < MAX_SERVICES and len(service) <= _MAX_SERVICE_CHARS:
             self.named_services[service] = None
 
     def _add_template(self, entry: ScopeEntry, common: ServiceTemplates, variant: int) -> Template:

@@ -80,7 +80,7 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("shape", ["traces", "children"])
+@pytest.mark.parametrize("shape", ["traces", pytest.param("children", marks=pytest.mark.slow)])
 def test_long_texts_keep_within_the_budget(program, place, shape):
     """4,000 spans with a text of 200,000 characters each take at most twice the budget while no Agent takes them."""
     root = "dd.span('root')" if shape == "children" else "contextlib.nullcontext()"

@@ -99,7 +99,7 @@ def test_counters_add_up_over_the_whole_life_of_a_process(fresh_setup, fake_agen
     while life.open:
         life.end()
     dd.flush(0.2)
-    dd.shutdown(0.5)
+    dd.shutdown(3.0)
     assert check(0).queued_spans == 0
 
 
