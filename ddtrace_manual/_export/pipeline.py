@@ -5,6 +5,9 @@ In order:
     decide → application's trace filters → map → single-span sampling → Agent's filters
       → statistics → drop unsampled → put trace-level tags on what is left
 
+Of unsampled traces that filters and single-span rules do not look at, only the spans that statistics or
+the Agent may want are mapped.
+
 No I/O. One bad chunk or span never costs another.
 
 Source: spec/trace-export.md §3; spec/sampling.md §15; spec/client-stats.md §8.
@@ -22,7 +25,7 @@ from ddtrace_manual._base.log import RateLimitedLogger, get_logger
 from ddtrace_manual._encoding.encoded_chunk import EncodedChunk
 from ddtrace_manual._model import SpanRecord
 from ddtrace_manual._model.finished_span import expanded
-from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, select_spans
+from ddtrace_manual._stats import NO_FILTERS, Concentrator, TraceFilters, must_be_sent, select_spans
 
 from .counters import DropReason
 
@@ -58,6 +61,8 @@ class ChunkSteps:
     map_directly: Callable[..., EncodedChunk | list[DDSpan]] | None = None
     """As `map_chunk`, with ordinary spans encoded already. Takes also `telling_keys`, the attributes that statistics
     look at."""
+    map_for_stats: Callable[..., tuple[list[CountedSpan], list[DDSpan]] | None] | None = None
+    """(segment, spans, attributes that statistics look at) → what they count of a dropped trace; see `Mapper`."""
     trace_filters: Sequence[TraceFilter] = field(default_factory=tuple)
     span_type: type[SpanRecord] = SpanRecord
     """Class of the spans that filters are given."""
@@ -104,7 +109,7 @@ class Pipeline:
                 steps.decide(segment)
             map_directly = steps.map_directly
             if not self.takes_bytes or map_directly is None or (segment.priority or 0) <= 0 or self._filters:
-                return self._map(segment, spans, partial=partial)
+                return () if self._is_dropped(segment, spans) else self._map(segment, spans, partial=partial)
             # Kept traces need no single-span sampling, dropping or filtering: their ordinary spans can be bytes.
             telling_keys = None if concentrator is None else concentrator.rules.telling_keys
             made = map_directly(segment, spans, partial=partial, telling_keys=telling_keys)
@@ -138,6 +143,32 @@ class Pipeline:
             except Exception:  # the traces themselves can be sent
                 self._counters.lost_stats_payloads += 1
                 _log.log(logging.ERROR, "record_statistics", "Lost statistics of %d spans", len(counted), exc_info=True)
+
+    def _is_dropped(self, segment: SegmentRecord, spans: Sequence[FinishedSpan]) -> bool:
+        """Drop a chunk of an unsampled trace, once counted, without mapping the spans that nothing looks at.
+
+        False, and nothing is counted, when the chunk is kept, when filters or span rules must see its spans, or when
+        one of them must be sent.
+        """
+        concentrator, map_for_stats, priority = self.concentrator, self._steps.map_for_stats, segment.priority
+        if concentrator is None or map_for_stats is None or priority is None or priority > 0:
+            return False
+        if self._filters is not None or self._steps.sample_spans is not None:
+            return False
+        made = map_for_stats(segment, spans, concentrator.rules.telling_keys)
+        if made is None or any(map(must_be_sent, made[1])):
+            return False
+        counted, slow_path_spans = made
+        self._counted += counted
+        if slow_path_spans:
+            concentrator.add_chunk(slow_path_spans)
+        self._count_unsampled(spans=len(spans), traces=1)
+        return True
+
+    def _count_unsampled(self, *, spans: int, traces: int) -> None:
+        self.dropped_p0_traces += traces
+        self.dropped_p0_spans += spans
+        self._count_filtered(spans=spans, chunks=traces)
 
     def _record_others(self, made: EncodedChunk | list[DDSpan], given: int) -> EncodedChunk | list[DDSpan]:
         """Count the spans of a chunk that are not bytes, and those that could not be mapped."""
@@ -173,9 +204,7 @@ class Pipeline:
         selection = select_spans(dd_spans)
         if not selection.dropped_spans:
             return dd_spans
-        self.dropped_p0_traces += selection.dropped_traces
-        self.dropped_p0_spans += selection.dropped_spans
-        self._count_filtered(spans=selection.dropped_spans, chunks=selection.dropped_traces)
+        self._count_unsampled(spans=selection.dropped_spans, traces=selection.dropped_traces)
         if selection.spans and selection.spans[0] is not dd_spans[0]:
             self._steps.apply_chunk_tags(selection.spans[0], segment)
         return selection.spans

@@ -30,6 +30,7 @@ from .span import SpanMapper, separate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ddtrace_manual._encoding.encoded_chunk import CountedSpan
     from ddtrace_manual._model import DDSpan, SegmentRecord
     from ddtrace_manual._model.finished_span import FinishedSpan
 
@@ -108,15 +109,8 @@ class Mapper:
             partial: Likewise.
             telling_keys: Attributes that statistics look at; `None` when there are no statistics.
         """
-        if telling_keys is not self._telling_keys:
-            self._telling_keys, self._tells_of_traces = telling_keys, self._has_trace_tags(telling_keys or frozenset())
         ordinary, first_tags, needs_care = self._ordinary, self._first_tags, segment.needs_care
-        if (
-            ordinary is None
-            or first_tags is None
-            or self._tells_of_traces
-            or (needs_care and (segment.origin or segment.members))
-        ):
+        if ordinary is None or first_tags is None or self._needs_trace_tags(segment, telling_keys):
             return self.map_chunk(segment, spans, partial=partial)
         root = segment.local_root or _find_root(spans)
         # The root is nearly always the last to end. It may be missing: it is open still, or its end was interrupted.
@@ -142,6 +136,41 @@ class Mapper:
                     return self.map_chunk(segment, spans, partial=partial)
                 self.apply_chunk_tags(others[0], segment, partial_spans=partial_spans)
         return _new(EncodedChunk, (pieces, count, others, is_first_encoded, counted))
+
+    def map_for_stats(
+        self, segment: SegmentRecord, spans: Sequence[FinishedSpan], stats_keys: frozenset[str]
+    ) -> tuple[list[CountedSpan], list[DDSpan]] | None:
+        """Return what statistics may count of a dropped trace, without mapping its simple spans.
+
+        Args:
+            segment: As for `map_chunk`.
+            spans: Likewise.
+            stats_keys: Attributes that statistics look at.
+
+        Returns:
+            What to count of simple spans, and the other spans, mapped; `None` when the chunk must be mapped as a whole.
+        """
+        simple = self._ordinary
+        if simple is None or self._needs_trace_tags(segment, stats_keys):
+            return None
+        root = segment.local_root or _find_root(spans)
+        try:
+            counted, slow_path_spans = simple.count(
+                spans, root if self.settings.hostname else None, stats_keys, needs_care=segment.needs_care
+            )
+        except Exception:  # as in `map_directly`; another thread may be setting an attribute still
+            return None
+        if not slow_path_spans:
+            return counted, []
+        trace_id = segment.trace_id
+        mapped = self._map_spans(segment, slow_path_spans, root, trace_id & MASK_64, format_trace_id(trace_id))
+        return None if len(mapped) < len(slow_path_spans) else (counted, mapped)
+
+    def _needs_trace_tags(self, segment: SegmentRecord, stats_keys: frozenset[str] | None) -> bool:
+        """Tell whether every span has further tags, or statistics look at tags that belong to the trace."""
+        if stats_keys is not self._telling_keys:
+            self._telling_keys, self._tells_of_traces = stats_keys, self._has_trace_tags(stats_keys or frozenset())
+        return self._tells_of_traces or (segment.needs_care and bool(segment.origin or segment.members))
 
     def _has_trace_tags(self, keys: frozenset[str]) -> bool:
         """Tell whether a tag that belongs to the trace is among these keys; `OrdinarySpans` does not tell them."""

@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind
 
 from ddtrace_manual._base import tags
 from ddtrace_manual._encoding.encoded_chunk import CountedSpan, StatsShape
-from ddtrace_manual._encoding.templates import VARIANTS
+from ddtrace_manual._encoding.templates import FIELD_KEYS, VARIANTS
 from ddtrace_manual._encoding.v04_writer import Mould, SpanWriter
 from ddtrace_manual._model import STATUS_ERROR, SpanRecord
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from ddtrace_manual._encoding.templates import PlainKeys
     from ddtrace_manual._encoding.trace_tags import EncodedTags
     from ddtrace_manual._encoding.v04_writer import Group
     from ddtrace_manual._model import SegmentRecord
@@ -47,6 +48,9 @@ _MAX_SHAPE_CHARS = 1_000
 _MAX_MOULDS = 16
 """Scopes and services of a chunk whose spans are looked for, each in one pass over the chunk."""
 _INTERNAL = SpanKind.INTERNAL
+_MAX_NS = (1 << 63) - 1
+_SCALARS = frozenset({str, int, bool, float})
+_DATADOG_SERVICE = "datadog.service"
 _NO_VALUES: dict[str, Any] = {}  # Any: as SpanRecord.values
 _SERVICE_NAME, _RESOURCE_NAME, _SPAN_TYPE = tags.SERVICE_NAME, tags.RESOURCE_NAME, tags.SPAN_TYPE
 _SERVICE_SOURCE = tags.SERVICE_SOURCE
@@ -135,6 +139,53 @@ class OrdinarySpans:
         if rest or records:
             count += self._write_rest(rest, records, (trace_id, needs_care), out, others, counted, telling_keys)
         return out, count, is_first_encoded, counted, others
+
+    def count(
+        self, spans: Sequence[FinishedSpan], root: SpanRecord | None, stats_keys: frozenset[str], *, needs_care: bool
+    ) -> tuple[list[CountedSpan], list[FinishedSpan]]:
+        """Return what statistics may count of the simple spans of a dropped trace, and the spans that are not simple.
+
+        A simple span has no error and no reason of its own to be sent; nothing is encoded.
+
+        Args:
+            spans: Finished spans of one local trace.
+            root: The local root when it is not simple whatever it holds.
+            stats_keys: Attributes that statistics look at.
+            needs_care: Of the segment.
+        """
+        counted: list[CountedSpan] = []
+        slow_path_spans: list[FinishedSpan] = []
+        last_scope: object = self  # no scope
+        last_service: object = None
+        is_known, keys = False, self._facade_keys
+        for span in spans:
+            if isinstance(span, SpanRecord):
+                group = None if span is root else self._group_of(span, None, stats_keys)
+                if group is None:
+                    slow_path_spans.append(span)
+                    continue
+                (compact,), mould, _ = group
+                may_count = _may_count(span)
+                if _is_simple(compact, mould.keys, mould.service) and not (may_count and _has_odd_values(compact)):
+                    if may_count:
+                        counted.append(self._counted(compact, mould))
+                else:
+                    slow_path_spans.append(span)
+                continue
+            _, _, _, _, _, _, scope, values, parent_values = span
+            service = parent_values.get(_SERVICE_NAME) if needs_care else None
+            if scope is not last_scope or service is not last_service:
+                last_scope, last_service = scope, service
+                found = self._mould_of(span, needs_care)
+                is_known = found is not None
+                if found is not None:
+                    keys = found.keys
+            # Most spans have only keys that are known to be plain (bench: ten-span, of a dropped trace).
+            if not is_known or (
+                (needs_care or not keys.plain.issuperset(values)) and not _is_simple(span, keys, service)
+            ):
+                slow_path_spans.append(span)
+        return counted, slow_path_spans
 
     def _write_rest(
         self,
@@ -274,3 +325,17 @@ def _set_aside(spans: Sequence[CompactSpan], others: list[FinishedSpan]) -> list
 def _may_count(span: SpanRecord) -> bool:
     """Tell whether statistics may count a span; `AggregationRules` decides."""
     return span.local_parent is None or span.otel_kind is not _INTERNAL
+
+
+def _is_simple(span: CompactSpan, keys: PlainKeys, service: object) -> bool:
+    """Tell whether no attribute makes a span one that statistics count, or one that the Agent must get."""
+    _, _, _, _, _, _, _, values, parent_values = span
+    return keys.admit(values) and values.get(_SERVICE_NAME) is service and _DATADOG_SERVICE not in parent_values
+
+
+def _has_odd_values(span: CompactSpan) -> bool:
+    """Tell whether times or attributes of a span that statistics may count are not simply written as they are."""
+    _, _, start_ns, end_ns, _, _, _, values, _ = span
+    return not 0 <= start_ns <= end_ns <= _MAX_NS or any(
+        type(value) not in _SCALARS or (key in FIELD_KEYS and type(value) is not str) for key, value in values.items()
+    )

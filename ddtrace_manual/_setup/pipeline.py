@@ -285,6 +285,7 @@ class PipelineComponents:
             decide=decide,
             map_chunk=self.mapper.map_chunk,
             map_directly=self.mapper.map_directly,
+            map_for_stats=self.mapper.map_for_stats,
             apply_chunk_tags=self.mapper.apply_chunk_tags,
             sample_spans=self.span_sampler.sample if self.rules.span else None,
             trace_filters=config.trace_filters,
@@ -354,7 +355,7 @@ class PipelineComponents:
         self.mapper = mapper = Mapper(replace(self.mapper.settings, **changes), pack=new_packer())
         self.sampler.span_view = mapper
         self.steps.map_chunk, self.steps.apply_chunk_tags = mapper.map_chunk, mapper.apply_chunk_tags
-        self.steps.map_directly = mapper.map_directly
+        self.steps.map_directly, self.steps.map_for_stats = mapper.map_directly, mapper.map_for_stats
 
     def stop_propagating(self) -> None:
         """Read and write no headers any more, as when tracing is switched off."""

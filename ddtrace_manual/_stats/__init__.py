@@ -5,7 +5,7 @@ from .concentrator import CardinalityLimits, Concentrator
 from .exporter import BucketExporter, StatsExporter, StatsIdentity
 from .filters import NO_FILTERS, TraceFilters
 from .otlp import DurationHistogram, SpanMetricsExporter, span_metrics_resource
-from .p0_dropping import Selection, select_spans
+from .p0_dropping import Selection, must_be_sent, select_spans
 
 __all__ = [
     "NO_FILTERS",
@@ -19,6 +19,7 @@ __all__ = [
     "StatsExporter",
     "StatsIdentity",
     "TraceFilters",
+    "must_be_sent",
     "select_spans",
     "span_metrics_resource",
 ]

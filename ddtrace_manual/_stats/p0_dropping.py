@@ -15,7 +15,7 @@ from ddtrace_manual._model import MECHANISM_SPAN_RULE, DDSpan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Selection", "select_spans"]
+__all__ = ["Selection", "must_be_sent", "select_spans"]
 
 
 class Selection(NamedTuple):
@@ -54,6 +54,11 @@ def select_spans(chunk: Sequence[DDSpan]) -> Selection:
     if not kept:
         return Selection((), dropped_traces=1, dropped_spans=len(chunk))
     return Selection(kept, dropped_spans=len(chunk) - len(kept))
+
+
+def must_be_sent(span: DDSpan) -> bool:
+    """Tell whether a span keeps itself, or as an error its whole chunk, from being dropped."""
+    return span.get("error") == 1 or _is_chosen(span)
 
 
 def _is_chosen(span: DDSpan) -> bool:

@@ -147,6 +147,67 @@ def test_statistics_see_spans_before_they_are_dropped(make, chunk, counters):
     assert (counters.filtered_spans, counters.filtered_chunks, counters.queued_spans) == (3, 1, 0)
 
 
+class TestDroppedWithoutMapping:
+    """Spans of unsampled traces that nothing looks at are counted and dropped without being mapped."""
+
+    @pytest.fixture
+    def look_at(self, make, chunk, datadog_span):
+        def look_at(*, slow_path_spans=(), priority=0, **steps):
+            asked = []
+
+            def map_for_stats(segment, spans, stats_keys):
+                asked.append(len(spans))
+                return ["counted"], list(slow_path_spans)
+
+            pipeline = make(priority=priority, map_for_stats=map_for_stats, **steps)
+            pipeline.concentrator = Counting()
+            chunk[0].priority = priority
+            return pipeline, asked
+
+        return look_at
+
+    def test_counted_and_dropped(self, look_at, chunk, counters, datadog_span):
+        pipeline, _ = look_at(slow_path_spans=[datadog_span(2)], map_chunk=lambda *args, **kwargs: 1 / 0)
+        assert pipeline.process(chunk) == ()
+        pipeline.record_statistics()
+        assert pipeline.concentrator.counted == [[2], ("shapes", "counted")]
+        assert (pipeline.dropped_p0_traces, pipeline.dropped_p0_spans) == (1, 3)
+        assert (counters.filtered_spans, counters.filtered_chunks, counters.queued_spans) == (3, 1, 0)
+
+    @pytest.mark.parametrize("tag", [("error", 1), ("_dd1.sr.eausr", 1.0), ("_dd.span_sampling.mechanism", 8.0)])
+    def test_a_span_that_must_be_sent_is_found(self, look_at, chunk, datadog_span, tag):
+        key, value = tag
+        span = datadog_span(2)
+        (span if key == "error" else span["metrics"])[key] = value
+        pipeline, _ = look_at(
+            slow_path_spans=[span], map_chunk=lambda *args, **kwargs: [datadog_span(1, priority=0), span]
+        )
+        assert span in pipeline.process(chunk)
+        assert pipeline.concentrator.counted == [[1, 2]]
+
+    @pytest.mark.parametrize("why", ["statistics are off", "kept", "undecided", "span rules", "filters"])
+    def test_whatever_looks_at_the_spans_gets_them(self, look_at, chunk, why):
+        pipeline, asked = look_at(
+            priority=int(why in {"kept", "undecided"}),
+            sample_spans=(lambda spans, priority: None) if why == "span rules" else None,
+        )
+        if why == "undecided":
+            chunk[0].priority = None
+        if why == "statistics are off":
+            pipeline.concentrator = None
+        if why == "filters":
+            pipeline.filters = TraceFilters.from_info(AgentInfo(ignore_resources=("other",)))
+        sent = pipeline.process(chunk)
+        assert asked == []
+        assert len(sent) == (0 if why in {"span rules", "filters"} else 3)
+
+    def test_a_trace_that_must_be_mapped_as_a_whole(self, look_at, chunk):
+        pipeline, _ = look_at()
+        pipeline._steps.map_for_stats = lambda *args: None
+        assert pipeline.process(chunk) == ()
+        assert pipeline.concentrator.counted == [[1, 2, 3]]
+
+
 def test_kept_traces_pass_with_statistics_on(make, chunk):
     """With statistics on a kept chunk is counted and sent whole."""
     pipeline = make()

@@ -22,7 +22,7 @@ from ddtrace_manual._mapping import Mapper, MappingSettings
 from ddtrace_manual._mapping import simple_spans as direct
 from ddtrace_manual._model import EventRecord, SegmentRecord, SpanRecord
 from ddtrace_manual._model.remote import BAGGAGE_KEY
-from ddtrace_manual._stats import AggregationRules, Concentrator
+from ddtrace_manual._stats import AggregationRules, Concentrator, must_be_sent
 from ddtrace_manual._tracing import EngineHooks, TracerProvider
 from ddtrace_manual._tracing.engine import SpanLimitValues
 
@@ -187,6 +187,64 @@ def statistics(rules, chunk):
     concentrator.add_chunk(chunk.others if isinstance(chunk, EncodedChunk) else chunk)
     groups = [group for bucket in concentrator.flush(force=True) for group in bucket.groups.items()]
     return {key: (group.hits, group.top_level_hits, group.errors, group.duration_ns) for key, group in groups}
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    mapper_settings=st.sampled_from(SETTINGS),
+    spans=chunks(),
+    segment=segments(),
+    compacts=st.booleans(),
+    careful=st.booleans(),
+    rootless=st.booleans(),
+    rules=st.sampled_from(RULES),
+)
+def test_dropped_traces_count_as_if_they_were_mapped(
+    mapper_settings, spans, segment, compacts, careful, rootless, rules
+):
+    """Statistics of a trace that is not mapped are those of the mapped one, and what must be sent is found."""
+    mapper = Mapper(mapper_settings, pack=new_packer())
+    mapper._log = Mock()
+    segment.local_root = next(span for span in spans if span.is_local_root)
+    segment.needs_care = careful or any(map(needs_care, spans))
+    segment.priority = 0
+    if rootless and len(spans) > 1:
+        spans.remove(segment.local_root)
+    for _ in range(2):  # the second time templates and names are known
+        mapped = mapper.map_chunk(segment, spans, partial=False)
+        finished = [compact(span) for span in spans] if compacts else spans
+        made = mapper.map_for_stats(segment, finished, rules.telling_keys)
+        if made is None:
+            continue
+        counted, slow_path_spans = made
+        assert any(map(must_be_sent, slow_path_spans)) == any(map(must_be_sent, mapped))
+        assert statistics(rules, EncodedChunk([], 0, slow_path_spans, False, counted)) == statistics(rules, mapped)
+
+
+def test_simple_spans_of_dropped_traces_are_not_mapped(root):
+    """Of an ordinary trace nothing is mapped; one span with an error is, and the others beside it are not."""
+    mapper = Mapper(MappingSettings(service="svc"), pack=new_packer())
+    segment, stats_keys = SegmentRecord(), AggregationRules().telling_keys
+    spans = [ordinary_child(root, number) for number in (2, 3)]
+    (counted,), slow_path_spans = mapper.map_for_stats(segment, [*map(compact, spans), root], stats_keys)
+    assert (counted[0].span["name"], slow_path_spans) == ("root", [])
+    failed = ordinary_child(root, 4)
+    failed.status_code = 2
+    _, (mapped,) = mapper.map_for_stats(segment, [*map(compact, spans), failed, root], stats_keys)
+    assert (mapped["span_id"], mapped["error"]) == (4, 1)
+
+
+def test_a_dropped_trace_is_mapped_when_looking_at_it_fails(root):
+    """As when another thread is setting an attribute, or a span cannot be mapped."""
+    mapper = Mapper(MappingSettings(service="svc"), pack=new_packer())
+    mapper._log = Mock()
+    segment, stats_keys = SegmentRecord(), AggregationRules().telling_keys
+    broken = ordinary_child(root, 2)
+    broken.status_code, broken.values = 2, 5
+    assert mapper.map_for_stats(segment, [broken, root], stats_keys) is None
+    broken = ordinary_child(root, 2)
+    broken.status_code, broken.otel_name, broken.event_records = 2, "x", [None]
+    assert mapper.map_for_stats(segment, [broken, root], stats_keys) is None
 
 
 @settings(deadline=None, max_examples=300)
