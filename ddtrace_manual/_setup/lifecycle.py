@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ddtrace_manual.config._settings_type import Settings
 
     from .pipeline import PipelineComponents
+    from .process_discovery import PublishedProcess
     from .remote import RemoteControl
     from .startup import StartupCheck
 
@@ -62,6 +63,7 @@ class _Setup:
         self.startup_shown: Mapping[str, object] | None = None
         self.startup_check: StartupCheck | None = None
         self.remote: RemoteControl | None = None
+        self.published: PublishedProcess | None = None
         self.is_exit_hooked = False
         self.has_told_about_foreign = False
 
@@ -103,6 +105,7 @@ def configure(config: Config | None = None, **settings: Unpack[Settings]) -> Tra
         effective.log_warnings()
         provider = _build(effective)
         _install(provider, effective)
+        _publish_process(effective)
         _start_remote(effective)
         _log_startup(effective)
         if not _setup.is_exit_hooked:
@@ -358,6 +361,17 @@ def _install_propagator(parts: PipelineComponents) -> None:
         _log.warning("The OpenTelemetry propagator could not be installed", exc_info=True)
 
 
+def _publish_process(config: Config) -> None:
+    """Let other processes of the machine find this one, if it is traced; a test that records does not."""
+    if _setup.recording is not None or _setup.parts is None or not config.trace_enabled:
+        return
+    from .process_discovery import ProcessFacts, PublishedProcess  # noqa: PLC0415 - importing the package stays light
+
+    if _setup.published is None:
+        _setup.published = PublishedProcess()
+    _setup.published.publish(ProcessFacts.of(_setup.parts))
+
+
 def _start_remote(config: Config) -> None:
     """Poll for remote configuration, if it is on and there is an Agent to poll; a test that records does not."""
     former, _setup.remote = _setup.remote, None
@@ -459,6 +473,9 @@ def _renew_after_fork() -> EngineHooks:
     provider.use_pipeline(flush=parts.worker.flush, shutdown=parts.worker.shutdown)
     RUNTIME.count = _setup.counters.count
     _use_propagator(parts)
+    if _setup.published is not None:
+        _setup.published.forget_after_fork()
+        _publish_process(former.config)
     if (remote := _setup.remote) is not None:
         remote.succeed_after_fork()
         _make_remote(parts, remote).start()
