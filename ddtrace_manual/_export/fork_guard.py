@@ -36,8 +36,12 @@ class ForkGuard:
             self.lock.release()
 
     def _open_in_child(self) -> None:
-        self.lock = threading.Lock()
-        self._held = False
+        # The hooks that ran before this one may have started threads, which wait for this very lock.
+        if self._held:
+            self._held = False
+            self.lock.release()
+        else:  # a thread of the parent holds it
+            self.lock = threading.Lock()
 
 
 _guard: ForkGuard | None = None

@@ -365,7 +365,7 @@ def _publish_process(config: Config) -> None:
     """Let other processes of the machine find this one, if it is traced; a test that records does not."""
     if _setup.recording is not None or _setup.parts is None or not config.trace_enabled:
         return
-    from .process_discovery import ProcessFacts, PublishedProcess  # noqa: PLC0415 - importing the package stays light
+    from .process_discovery import ProcessFacts, PublishedProcess
 
     if _setup.published is None:
         _setup.published = PublishedProcess()

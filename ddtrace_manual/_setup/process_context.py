@@ -138,7 +138,7 @@ def _text(value: str) -> bytes:
 
 def _varint(number: int) -> bytes:
     found = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while number > 0x7F:
         found.append(number & 0x7F | 0x80)
         number >>= 7
     found.append(number)

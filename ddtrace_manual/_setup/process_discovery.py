@@ -105,7 +105,7 @@ class PublishedProcess:
             _log.debug("Could not publish the process discovery file: %s", exc)
         try:
             self._context.publish(encode_context(_resource(facts), facts.process_tags))
-        except Exception:  # noqa: BLE001 - no C library, no memory, a kernel that forbids it
+        except Exception:
             _log.warning("Could not publish the OpenTelemetry process context", exc_info=True)
 
     def forget_after_fork(self) -> None:
@@ -145,7 +145,7 @@ def _write_sealed(content: bytes) -> int:
         AttributeError: The C library does not offer such files.
         OSError: The kernel does not.
     """
-    import fcntl  # noqa: PLC0415 - does not exist on Windows
+    import fcntl
 
     name = FILE_NAME + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_RANDOM_CHARS))
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
