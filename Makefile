@@ -17,7 +17,7 @@ ARGS ?=
 # Environments of the programs that tests start.
 PEERS := .venv-agent/.stamp .venv-bench-ddtrace/.stamp .venv-instrumented/.stamp .venv-servers/.stamp
 
-.PHONY: help browser install format lint typecheck imports test test-all cov bench bench-instructions bench-features bench-dependencies profile faults soak demo integration examples docs all clean
+.PHONY: help browser install format lint typecheck imports test test-all cov bench bench-instructions bench-features bench-dependencies profile faults soak demo integration examples docs release-check all clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -95,6 +95,10 @@ profile: .venv-bench-ours/.stamp  ## where our own time goes, by function
 docs: .venv/.stamp  ## build the documentation into site/; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# TAG=v1.2.3 must be that of the version.
+release-check: .venv-release/.stamp  ## build sdist and wheel, and run the README's example from the wheel
+	.venv-release/bin/python scripts/release_check.py $(if $(TAG),--tag $(TAG))
+
 all: lint typecheck imports test docs  ## everything a change must pass
 
 clean:  ## remove what the targets made, environments included
@@ -137,6 +141,10 @@ browser:
 .venv-bench-encoders/.stamp: pyproject.toml
 	@$(call need-python)
 	@$(PYTHON) scripts/environment.py .venv-bench-encoders --editable --group bench-encoders
+
+.venv-release/.stamp:
+	@$(call need-python)
+	@$(PYTHON) scripts/environment.py .venv-release --group release
 
 .venv-bench-ddtrace/.stamp:
 	@$(call need-python)
