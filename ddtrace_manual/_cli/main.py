@@ -15,6 +15,7 @@ from ddtrace_manual._version import __version__
 from ddtrace_manual.config import Config
 
 from . import findings, settings
+from .check import add_check
 from .doctor import examine, import_application
 from .sample import add_sample
 from .screen import make_screen
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: As `sys.argv[1:]`, which is the default.
 
     Returns:
-        The exit status: 0, 1 when `doctor` finds that traces cannot arrive, 2 for a wrong command line; for `run`
-        that of the program.
+        The exit status: 0, 1 when `doctor` finds that traces cannot arrive or `check` finds mistakes, 2 for a wrong
+        command line or a file that `check` cannot read; for `run` that of the program.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     program: list[str] = []
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_run(commands)
     add_view(commands)
+    add_check(commands)
 
     config = commands.add_parser("config", help="show the effective settings and where they come from")
     config.add_argument("--all", action="store_true", help="also settings that have their default")
