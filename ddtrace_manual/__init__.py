@@ -10,7 +10,7 @@
     with dd.span("db.query", span_type="sql", kind="client") as s: ...
 
 Importing does nothing: no thread, no socket, no environment variable is read before `configure()`.
-The layers, from top to bottom: `_setup` wires; `_traced` and `_span` are the facade; `propagation`
+The layers, from top to bottom: `_setup` wires; `_decorators` and `_api` are the facade; `propagation`
 reads and writes headers; `_tracing` is the engine; `sampling`, `_export`, `_stats`, `_mapping`,
 `_encoding` and `_agent` carry finished spans to the Agent; `config` alone reads the environment.
 """
