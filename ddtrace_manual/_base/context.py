@@ -147,7 +147,8 @@ def _descends(span: Any, ancestor: Any) -> bool:  # Any: spans of every library
         parent = getattr(span, "local_parent", None) or getattr(span, "given_parent", None)
         if parent is None:
             segment = getattr(span, "segment", None)
-            return segment is not None and span.end_ns is not None and segment is getattr(ancestor, "segment", None)
+            has_ended = getattr(span, "end_ns", None) is not None  # a remote context has no end
+            return segment is not None and has_ended and segment is getattr(ancestor, "segment", None)
         span = parent
     return span is not None
 

@@ -14,6 +14,7 @@ import pytest
 import ddtrace_manual as dd
 from ddtrace_manual._base import context as _context
 from ddtrace_manual._base.context import get_current
+from ddtrace_manual._model import RemoteContext, SegmentRecord
 from ddtrace_manual.integrations import traced_consumer, traced_producer
 
 HEADERS = {"x-datadog-trace-id": "7", "x-datadog-parent-id": "8", "x-datadog-sampling-priority": "1"}
@@ -201,3 +202,12 @@ def test_no_span_becomes_current_while_garbage_is_collected(spans):
             assert dd.current_span() is inner
     assert seen == [True, True, True]
     assert len(spans) == 5
+
+
+def test_an_entry_is_left_while_another_extracted_context_is_current():
+    """An extracted context has a segment once a span was started from it, but no end."""
+    owner, first, second, current = object(), RemoteContext(1, 2), RemoteContext(1, 3), RemoteContext(4, 5)
+    current.segment = SegmentRecord()
+    _context.add_entry(owner, first, "first")
+    _context.add_entry(owner, second, "second")
+    assert [_context.take_entry(owner, current) for _ in range(3)] == ["second", "first", None]
