@@ -1,4 +1,4 @@
-"""`span`: a span for the length of a block. Entering and leaving are the hot path, and are safe to interrupt."""
+"""`span`: a span for the length of a block. Entering and leaving are the hot path."""
 
 from __future__ import annotations
 
